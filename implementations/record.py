@@ -1,0 +1,265 @@
+"""The record: what one run measured, where, with what, and at what cost.
+
+A record is the only source of measured numbers that a page may show. This module imports neither torch nor a
+provider's SDK; the catalogue's builder reads it.
+
+Units are in the field names or their descriptions: seconds, bytes, MiB, tokens per second, US dollars.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tokenize
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .registry import RECIPES
+
+ROOT = Path(__file__).resolve().parent.parent
+RECORDS = Path(__file__).resolve().parent / "records"
+
+Count = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0)]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Estimate(Strict):
+    """A value with its 95% interval. ``n`` counts the items behind it (over all seeds together)."""
+
+    value: float
+    low: float
+    high: float
+    n: Count
+    per_seed: list[float] = Field(default_factory=list, description="the value of each seed alone, in seed order")
+
+
+class Machine(Strict):
+    processor: str
+    cores: Count
+    memory_gib: float
+    gpu: str | None
+    system: str
+    python: str
+
+
+class Task(Strict):
+    name: str
+    title: str
+    data_sha256: str = Field(description="of every prompt and known fact the run used, in order")
+    sizes: dict[str, int] = Field(description="notes per split of one seed: gold, transfer, heldout, unseen")
+
+
+class Model(Strict):
+    name: str
+    parameters: Count
+    bytes: Count = Field(description="of the weights as served, on disk")
+    layers: Count
+    dtype: str
+
+
+class Serving(Strict):
+    """How fast a model answers on this machine. Latency is of one whole answer at batch 1."""
+
+    latency_p50_s: Seconds
+    latency_p95_s: Seconds
+    latency_n: Count
+    tokens_per_s: float = Field(description="generated tokens per second at the batch size below")
+    batch: Count
+    peak_memory_mib: float = Field(description="of a fresh process that loads this model and answers one batch")
+
+
+class Curve(Strict):
+    """One training: its loss after each logged step (mean over the completion tokens), and what it took."""
+
+    steps: list[int]
+    loss: list[float]
+    learning_rate: float
+    epochs: float
+    batch: Count
+    seconds: Seconds
+    seed: int
+
+
+class ArmKind(StrEnum):
+    TEACHER_SHIPPED = "teacher_shipped"
+    TEACHER_TUNED = "teacher_tuned"
+    STUDENT_BEFORE = "student_before"
+    STUDENT_GOLD = "student_gold"  # the control: the same student, trained without the teacher
+    STUDENT_DISTILLED = "student_distilled"
+
+
+class Arm(Strict):
+    """One contender. ``metrics`` maps slice (heldout, unseen) to metric (fact_f1, …) to its estimate."""
+
+    kind: ArmKind
+    title: str
+    model: Literal["teacher", "student"]
+    metrics: dict[str, dict[str, Estimate]]
+    training: list[Curve] = Field(default_factory=list, description="one per seed; empty for untrained arms")
+
+
+class Comparison(Strict):
+    """``a`` − ``b`` on the same items, with a paired bootstrap interval."""
+
+    a: ArmKind
+    b: ArmKind
+    slice: str
+    metric: str
+    difference: Estimate
+
+
+class Stage(Strict):
+    name: str
+    seconds: Seconds
+
+
+class Collection(Strict):
+    """What asking the teacher took, over all seeds."""
+
+    asked: Count
+    from_ledger: Count = Field(description="answers that were there already and were not asked again")
+    empty: Count
+    truncated: Count
+    duplicates: Count = Field(description="answers equal to another prompt's answer")
+    prompt_tokens: Count
+    completion_tokens: Count
+    usd: float = Field(description="spent with providers; 0 for a local teacher, whose cost is its wall time")
+
+
+class Decision(StrEnum):
+    DISTIL = "distil"
+    DO_NOT_DISTIL = "do not distil"
+    UNSURE = "unsure"
+
+
+class Verdict(Strict):
+    decision: Decision
+    reason: str
+
+
+class Tuning(Strict):
+    """The learning-rate check of one arm: the loss on the development notes for each rate tried."""
+
+    arm: ArmKind
+    dev_loss: dict[str, float]
+    chosen: float
+
+
+class Record(Strict):
+    schema_version: Literal[1] = 1
+    pattern: str
+    platform: str
+    command: str
+    date: datetime
+    smoke: bool = Field(description="a shrunk run that proves the code works; its figures mean nothing")
+    seeds: list[int]
+    commit: str | None
+    code_sha256: str
+    machine: Machine
+    packages: dict[str, str]
+    task: Task
+    teacher: Model
+    student: Model
+    arms: list[Arm]
+    comparisons: list[Comparison]
+    primary_metric: str
+    retention: Estimate = Field(description="distilled student over tuned teacher, primary metric, held-out slice")
+    serving: dict[Literal["teacher", "student"], Serving]
+    tuning: list[Tuning]
+    collection: Collection
+    stages: list[Stage]
+    verdict: Verdict
+
+    def arm(self, kind: ArmKind) -> Arm:
+        """The arm of this kind. Raises KeyError if the record has none."""
+        for arm in self.arms:
+            if arm.kind == kind:
+                return arm
+        raise KeyError(kind)
+
+    @property
+    def speedup(self) -> float:
+        """Student over teacher, generated tokens per second at the same batch size."""
+        return self.serving["student"].tokens_per_s / self.serving["teacher"].tokens_per_s
+
+    @property
+    def stale(self) -> bool:
+        """Whether the code that this record ran has changed since."""
+        return self.code_sha256 != code_sha256(self.pattern)
+
+
+class RecordError(ValueError):
+    """A record file that cannot be read as a Record. The message names the file and the field."""
+
+
+def load(path: Path) -> Record:
+    """Read one record. Raises RecordError."""
+    try:
+        return Record.model_validate_json(path.read_text("utf-8"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise RecordError(f"{path}: {where}: {first['msg']}; write it again with `distill run --record`") from error
+
+
+def load_all(folder: Path = RECORDS) -> dict[str, Record]:
+    """Every committed record by file stem, in name order. Raises RecordError."""
+    return {path.stem: load(path) for path in sorted(folder.glob("*.json"))}
+
+
+def save(record: Record, path: Path) -> None:
+    """Write ``record`` so that a reader never sees half a file."""
+    write_atomic(path, record.model_dump_json(indent=1) + "\n")
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write ``text`` beside ``path``, flush it to disk, then rename. Raises OSError when the disk is full."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    part.replace(path)
+
+
+def code_sha256(pattern: str, root: Path = ROOT) -> str:
+    """A hash of the code that runs ``pattern``, blind to comments, docstrings and spacing.
+
+    A record is stale when this differs from the hash it carries, so rewording a comment must not change it.
+    """
+    digest = hashlib.sha256()
+    for glob in sorted(RECIPES[pattern].code):
+        for path in sorted(root.glob(glob)):
+            digest.update(path.relative_to(root).as_posix().encode())
+            digest.update(json.dumps(_significant(path.read_text("utf-8"))).encode())
+    return digest.hexdigest()
+
+
+def _significant(source: str) -> str:
+    """``source`` without comments, docstrings and white space; block structure is kept as { and }."""
+    skip = {tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER}
+    mark = {tokenize.INDENT: "{", tokenize.DEDENT: "}", tokenize.NEWLINE: ";"}
+    tokens = [t for t in tokenize.generate_tokens(io.StringIO(source).readline) if t.type not in skip]
+    kept: list[str] = []
+    for i, token in enumerate(tokens):
+        starts = i == 0 or tokens[i - 1].type in mark
+        ends = i + 1 == len(tokens) or tokens[i + 1].type == tokenize.NEWLINE
+        if token.type == tokenize.STRING and starts and ends:
+            continue
+        kept.append(mark.get(token.type, "".join(token.string.split())))
+    return "".join(kept)

@@ -1,0 +1,130 @@
+"""Which recipes and platforms exist, what each recipe needs and what each platform gives.
+
+The pattern × platform matrix, the messages of ``distill run`` and the catalogue's platform tabs are all computed
+from the declarations in this module. It imports neither torch nor a provider's SDK, so the builder may read it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Signal(StrEnum):
+    """What a teacher can give beside the fact that it answered."""
+
+    TEXT = "text"
+    TOP_LOGPROBS = "top_logprobs"  # of the tokens it generated
+    LOGITS = "logits"  # of any given tokens
+    HIDDEN_STATES = "hidden_states"  # with attentions
+
+
+class CellStatus(StrEnum):
+    """How one recipe runs on one platform."""
+
+    DIRECT = "direct"  # the platform gives what the recipe needs
+    BRIDGED = "bridged"  # its answers tune an open-weights assistant that gives the rest (Mirzadeh et al. 2020)
+    NOT_YET = "not yet"  # declared, but no teacher of this platform is implemented
+
+
+@dataclass(frozen=True)
+class Platform:
+    """One place a teacher may live. ``module`` is None until its teacher is implemented."""
+
+    slug: str
+    title: str
+    gives: frozenset[Signal]
+    why: str
+    leaves_machine: bool
+    module: str | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One runnable pattern. ``code`` names the files whose change makes its records stale."""
+
+    slug: str
+    title: str
+    needs: Signal
+    module: str
+    task: str
+    code: tuple[str, ...]
+
+
+TRANSFER_CODE = (
+    "implementations/tasks/*.py",
+    "implementations/teachers/*.py",
+    "implementations/transfer/*.py",
+    "implementations/evaluation/measure.py",
+    "implementations/evaluation/statistics.py",
+)
+
+PLATFORMS: dict[str, Platform] = {
+    p.slug: p
+    for p in (
+        Platform(
+            "local",
+            "Local",
+            frozenset(Signal),
+            "open weights on your own machine",
+            leaves_machine=False,
+            module="implementations.teachers.local",
+        ),
+        Platform(
+            "vertex",
+            "Vertex AI",
+            frozenset({Signal.TEXT, Signal.TOP_LOGPROBS}),
+            "Gemini returns log-probabilities of at most 20 candidates a token",
+            leaves_machine=True,
+        ),
+        Platform(
+            "langchain",
+            "LangChain",
+            frozenset({Signal.TEXT}),
+            "text from any chat model; log-probabilities only where the model behind it returns them",
+            leaves_machine=True,
+        ),
+        Platform(
+            "claude",
+            "Claude",
+            frozenset({Signal.TEXT}),
+            "the Messages API returns text and no log-probabilities",
+            leaves_machine=True,
+        ),
+        Platform(
+            "ollama",
+            "Ollama",
+            frozenset({Signal.TEXT, Signal.TOP_LOGPROBS}),
+            "a local server; log-probabilities of generated tokens since server 0.12.11",
+            leaves_machine=False,
+        ),
+        Platform(
+            "bedrock",
+            "Amazon Bedrock",
+            frozenset({Signal.TEXT}),
+            "the Converse API returns text and no log-probabilities",
+            leaves_machine=True,
+        ),
+    )
+}
+
+RECIPES: dict[str, Recipe] = {
+    r.slug: r
+    for r in (
+        Recipe(
+            "sequence-level",
+            "Sequence-level distillation",
+            needs=Signal.TEXT,
+            module="implementations.recipes.sequence_level",
+            task="clinical-summary",
+            code=(*TRANSFER_CODE, "implementations/recipes/sequence_level.py"),
+        ),
+    )
+}
+
+
+def cell(recipe: Recipe, platform: Platform) -> CellStatus:
+    """How ``recipe`` runs on ``platform``, from their declarations alone."""
+    if platform.module is None:
+        return CellStatus.NOT_YET
+    return CellStatus.DIRECT if recipe.needs in platform.gives else CellStatus.BRIDGED
