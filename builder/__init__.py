@@ -1,0 +1,1 @@
+"""The catalogue: YAML and records in, pages out. Nothing here imports torch."""
