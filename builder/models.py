@@ -1,7 +1,7 @@
 """What a pattern, a term, a reference and the vocabulary are made of.
 
 These models are the single source of the catalogue's schema: `catalogue schema` prints their JSON Schema, and
-`catalogue check` quotes their descriptions in its messages. Fields stand in the order in which pages show them.
+`catalogue check` quotes their descriptions in its messages. Fields stand in the order of the page.
 
 Two rules hold for all of them: a key that is not listed here is an error, and text is never converted. So
 quote a version or a year ("1.10"): YAML reads it as a number and would drop the zero.

@@ -1,0 +1,484 @@
+"""Read the catalogue's files. This is the only module that does so; it reports every problem of every file.
+
+YAML is read from its stream of events, never through a constructor, so nothing in a file can make an object.
+What is left is YAML 1.2's core schema without its traps: `no` is a string, duplicate keys are errors, and
+anchors, aliases, tags and merge keys are refused (two dozen nested aliases can otherwise ask for gigabytes).
+Every key and value keeps its line and column, so that what is wrong with it can be said in the right place.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from implementations import record as record_module
+from implementations.record import Record, RecordError
+from implementations.registry import RECIPES
+
+from .models import Date, Key, PartialDate, Pattern, Reference, Slug, Term, Url, Version, Vocabulary
+
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 12
+RECORDS = "implementations/records"
+
+Path_ = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One thing that is wrong: where, what, and how to mend it."""
+
+    file: str
+    line: int
+    column: int
+    path: str
+    what: str
+    mend: str
+
+    @property
+    def place(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+    def __str__(self) -> str:
+        path = f"{self.path}: " if self.path else ""
+        return f"{self.place}: {path}{self.what}; {self.mend}"
+
+
+@dataclass
+class Source:
+    """One YAML file: its data, and where each key and value of it stands."""
+
+    file: str
+    text: str
+    data: Any = None
+    keys: dict[Path_, tuple[int, int]] = field(default_factory=dict)
+    values: dict[Path_, tuple[int, int]] = field(default_factory=dict)
+    spans: dict[Path_, tuple[int, int]] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def problem(self, path: Path_, what: str, mend: str, *, at: tuple[int, int] | None = None) -> Problem:
+        return Problem(self.file, *(at or self.position(path)), dotted(path), what, mend)
+
+    def position(self, path: Path_) -> tuple[int, int]:
+        """Where the value at `path` begins; if there is none, where the nearest thing above it does."""
+        while path:
+            if place := self.values.get(path) or self.keys.get(path):
+                return place
+            path = path[:-1]
+        return 1, 1
+
+    def find(self, path: Path_, quoted: str, nth: int = 0) -> tuple[int, int]:
+        """Where the n-th `quoted` in the text at `path` stands; the text's beginning if folding hides it."""
+        begin, end = self.spans.get(path, (0, 0))
+        at = begin - 1
+        for _ in range(nth + 1):
+            at = self.text.find(quoted, at + 1, end)
+            if at < 0:
+                return self.position(path)
+        return self.text.count("\n", 0, at) + 1, at - self.text.rfind("\n", 0, at)
+
+
+def dotted(path: Path_) -> str:
+    """("tradeoffs", 2, "evidence") → tradeoffs[2].evidence"""
+    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).lstrip(".")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A record, and what reading it told. `own` marks a run of the reader's own machine, not committed."""
+
+    name: str
+    record: Record
+    own: bool
+    stale: bool
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Everything that the pages are made of. Files that do not fit their model are missing from it."""
+
+    patterns: dict[str, Pattern]
+    terms: dict[str, Term]
+    references: dict[str, Reference]
+    vocabulary: Vocabulary | None
+    records: list[Measured]
+    site_url: str
+    sources: dict[str, Source] = field(default_factory=dict, compare=False, repr=False)
+    broken: frozenset[str] = frozenset()  # slugs whose files exist but do not fit their model
+
+    def source(self, kind: str, slug: str) -> Source:
+        return self.sources[f"{kind}/{slug}.yml"]
+
+
+def read(root: Path, own_records: Path | None = None) -> tuple[Catalogue, list[Problem]]:
+    """Read everything under `root`. The problems are those of single files; see check.py for the rest."""
+    sources = {path.relative_to(root).as_posix(): parse_file(path, root) for path in _yaml_files(root)}
+    problems: list[Problem] = []
+    found: dict[str, dict[str, Any]] = {"patterns": {}, "glossary": {}}
+    special = {"patterns/_vocabulary.yml": Vocabulary, "patterns/_references.yml": dict[Key, Reference]}
+    models = {"patterns": Pattern, "glossary": Term}
+    shared: dict[str, Any] = {}
+    for name in special:
+        if name not in sources:
+            problems.append(Problem(name, 1, 1, "", "the file is missing", "every catalogue needs it"))
+    for name, source in sources.items():
+        folder, stem = name.split("/")[0], Path(name).stem
+        value, wrong = validate(source, special.get(name) or models[folder])
+        problems += wrong
+        if name in special:
+            shared[name] = value
+        elif value is not None:
+            found[folder][stem] = value
+    records, wrong = _read_records(root, own_records)
+    catalogue = Catalogue(
+        patterns=found["patterns"],
+        terms=found["glossary"],
+        references=shared.get("patterns/_references.yml") or {},
+        vocabulary=shared.get("patterns/_vocabulary.yml"),
+        records=records,
+        site_url=site_url(root),
+        sources=sources,
+        broken=frozenset(
+            Path(n).stem for n in sources if n not in special and Path(n).stem not in found[n.split("/")[0]]
+        ),
+    )
+    return catalogue, sorted(problems + wrong)
+
+
+def _yaml_files(root: Path) -> Iterator[Path]:
+    for folder in ("patterns", "glossary"):
+        yield from sorted(path for path in (root / folder).glob("*.y*ml") if path.is_file())
+
+
+def site_url(root: Path) -> str:
+    """The site's address, from its one home, mkdocs.yml. Composing builds no objects."""
+    path = root / "mkdocs.yml"
+    if not path.exists():
+        return "/"
+    node = yaml.compose(path.read_text("utf-8"), Loader=yaml.SafeLoader)
+    for key, value in node.value:
+        if key.value == "site_url":
+            return value.value.rstrip("/") + "/"
+    return "/"
+
+
+def _read_records(root: Path, own: Path | None) -> tuple[list[Measured], list[Problem]]:
+    records, problems = [], []
+    folders = [(root / RECORDS, False), *([(own, True)] if own else [])]
+    for folder, is_own in folders:
+        if is_own and not folder.is_dir():
+            mend = "pass the folder that holds the run's record"
+            problems.append(Problem(str(folder), 1, 1, "", "there is no such folder of records", mend))
+        for path in sorted(folder.glob("*.json")):
+            name = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+            try:
+                record = record_module.load(path)
+            except (RecordError, OSError, UnicodeDecodeError) as error:
+                what = str(error).removeprefix(f"{path}: ").removesuffix(RECORD_MEND).rstrip("; ")
+                problems.append(Problem(name, 1, 1, "", what, RECORD_MEND))
+                continue
+            known = record.pattern in RECIPES
+            stale = not known or record.code_sha256 != code_sha256(record.pattern)
+            records.append(Measured(path.stem, record, is_own, stale))
+    return records, problems
+
+
+RECORD_MEND = "write it again with `distill run --record`"
+code_sha256 = cache(record_module.code_sha256)
+
+
+# -------------------------------------------------------------------------------------------- YAML to data
+
+
+class Refused(Exception):
+    """Something that stops the reading of one file."""
+
+    def __init__(self, mark: yaml.Mark | None, what: str, mend: str, path: Path_ = ()) -> None:
+        self.at = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        self.what, self.mend, self.path = what, mend, path
+
+
+def parse_file(path: Path, root: Path) -> Source:
+    name = path.relative_to(root).as_posix()
+    try:
+        if path.suffix != ".yml":
+            raise Refused(None, f"the name ends in {path.suffix}", f"rename it to {path.stem}.yml")
+        if path.stat().st_size > MAX_BYTES:
+            raise Refused(None, f"the file is larger than {MAX_BYTES:,} bytes", "split it into several")
+        raw = path.read_bytes()
+        if raw.startswith(b"\xef\xbb\xbf"):
+            raise Refused(None, "the file begins with a byte-order mark", "save it as UTF-8 without BOM")
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        place = Problem(name, line, 1, "", f"byte 0x{raw[error.start]:02x} is not UTF-8", "save it as UTF-8")
+        return Source(name, "", problems=[place])
+    except OSError as error:
+        why = error.strerror or str(error)
+        return Source(name, "", problems=[Problem(name, 1, 1, "", f"cannot be read: {why}", "mend that")])
+    except Refused as error:
+        return Source(name, "", problems=[Problem(name, 1, 1, "", error.what, error.mend)])
+    return parse(text, name)
+
+
+def parse(text: str, name: str) -> Source:
+    """Read one YAML document. Its problems are in the source; data is None if it could not be read at all."""
+    source = Source(name, text)
+    try:
+        if tab := re.search(r"^ *\t", text, re.M):
+            line, column = text.count("\n", 0, tab.start()) + 1, tab.end() - tab.start()
+            source.problems.append(
+                Problem(name, line, column, "", "a tab in the indentation", "indent with spaces")
+            )
+            return source
+        source.data = _Builder(source).document()
+    except Refused as error:
+        source.problems.append(source.problem(error.path, error.what, error.mend, at=error.at))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        at = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        source.problems.append(
+            source.problem((), f"not valid YAML: {error.problem}", _yaml_mend(error), at=at)
+        )
+    except yaml.YAMLError as error:
+        source.problems.append(source.problem((), f"not valid YAML: {error}", "remove that character"))
+    return source
+
+
+def _yaml_mend(error: yaml.MarkedYAMLError) -> str:
+    about = f"{error.problem} {error.context}"
+    if "mapping values" in about:
+        return "put a text that contains `: ` in quotes"
+    if "cannot start any token" in about:
+        return "put a text that begins with @, `, % or & in quotes"
+    return "see that indentation, quotes and brackets match here and just above"
+
+
+class _Builder:
+    """Turns the events of one document into plain data, and notes where each piece stands."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        self.events = yaml.parse(source.text, Loader=loader)
+
+    def document(self) -> Any:
+        next(self.events)  # the stream's start
+        start = next(self.events)
+        if isinstance(start, yaml.StreamEndEvent):
+            raise Refused(None, "the file is empty", "write the entry, or delete the file")
+        data = self.node(next(self.events), ())
+        next(self.events)  # the document's end
+        after = next(self.events)
+        if not isinstance(after, yaml.StreamEndEvent):
+            raise Refused(after.start_mark, "a second document begins", "keep one document to a file")
+        return data
+
+    def node(self, event: yaml.Event, path: Path_) -> Any:
+        mark = event.start_mark
+        if isinstance(event, yaml.AliasEvent):
+            raise Refused(mark, f"`*{event.anchor}` is an alias", "write the text out, or quote it", path)
+        if event.anchor:
+            raise Refused(mark, f"`&{event.anchor}` is an anchor", "write the text out, or quote it", path)
+        if event.tag and event.tag != "!":
+            raise Refused(mark, f"`{event.tag}` is a tag", "remove it, or quote the text", path)
+        if len(path) > MAX_DEPTH:
+            raise Refused(mark, f"nested deeper than {MAX_DEPTH} levels", "flatten it", path[:3])
+        self.source.values[path] = (mark.line + 1, mark.column + 1)
+        if isinstance(event, yaml.ScalarEvent):
+            self.source.spans[path] = (mark.index, event.end_mark.index)
+            return core(event.value) if event.implicit[0] else event.value
+        if isinstance(event, yaml.SequenceStartEvent):
+            return self.sequence(path)
+        return self.mapping(path)
+
+    def sequence(self, path: Path_) -> list[Any]:
+        items: list[Any] = []
+        while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
+            items.append(self.node(event, (*path, len(items))))
+        return items
+
+    def mapping(self, path: Path_) -> dict[str, Any]:
+        data: dict[str, Any] = {}
+        while not isinstance(event := next(self.events), yaml.MappingEndEvent):
+            if not isinstance(event, yaml.ScalarEvent) or event.anchor or event.tag:
+                raise Refused(event.start_mark, "a key must be plain text", "write a simple key", path)
+            key, here = event.value, (*path, event.value)
+            if key == "<<" and event.implicit[0]:
+                raise Refused(event.start_mark, "`<<` is a merge key", "write the keys out", path)
+            at = (event.start_mark.line + 1, event.start_mark.column + 1)
+            if key in data:
+                what = f"duplicate key; the first is in line {self.source.keys[here][0]}"
+                self.source.problems.append(self.source.problem(here, what, "keep one of them", at=at))
+                self.node(next(self.events), (*path, f"{key} again"))
+                continue
+            self.source.keys[here] = at
+            data[key] = self.node(next(self.events), here)
+        return data
+
+
+NULL = {"", "~", "null", "Null", "NULL"}
+BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+FLOAT = re.compile(
+    r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+)
+
+
+def core(text: str) -> Any:
+    """What an unquoted scalar means in YAML 1.2's core schema. Numbers keep their spelling, for the message."""
+    if text in NULL:
+        return None
+    if text in BOOL:
+        return BOOL[text]
+    if INT.fullmatch(text) or FLOAT.fullmatch(text):
+        return Number(text)
+    return text
+
+
+class Number(float):
+    """An unquoted number. No field of the models is one, so it exists to be complained about."""
+
+    def __new__(cls, text: str) -> Number:
+        number = super().__new__(
+            cls, int(text, 0) if re.match("0[ox]", text) else float(text.replace("_", ""))
+        )
+        number.text = text
+        return number
+
+    text: str
+
+
+# ------------------------------------------------------------------------------------------ data to models
+
+
+@cache
+def _adapter(model: Any) -> TypeAdapter:
+    return TypeAdapter(model)
+
+
+def validate(source: Source, model: Any) -> tuple[Any, list[Problem]]:
+    """Fit the source's data to `model`; None and the problems if it does not fit."""
+    if source.data is None:
+        return None, source.problems or [
+            source.problem((), "the file is empty", "write the entry, or delete it")
+        ]
+    try:
+        return _adapter(model).validate_python(source.data), source.problems
+    except ValidationError as error:
+        found = [_explain(source, detail, model) for detail in error.errors(include_url=False)]
+        return None, source.problems + found
+
+
+SHAPES = {  # what a text that matches no pattern should look like
+    r"^[a-z0-9]+(-[a-z0-9]+)*$": ("is not a slug", "use small letters, digits and single hyphens"),
+    r"^[a-z][a-z0-9_]*$": ("is not a key", "use small letters, digits and underscores, a letter first"),
+    r"^\d{4}-\d{2}-\d{2}$": ("is not a date", "write it as 2026-11-22"),
+    r"^\d{4}(-\d{2}(-\d{2})?)?$": ("is not a date", 'write it as "2026", "2026-11" or 2026-11-22'),
+    r"^\d+\.\d+(\.\d+)?$": ("is not a version", 'write it as "1.0"'),
+    r"^https?://[^\s<>\"]+$": ("is not an address", "begin it with https://"),
+    r"^10\.\S+$": ("is not a DOI", "begin it with 10., without https://doi.org/"),
+    r"^[^\n]+$": ("is not one line", "remove the line breaks"),
+}
+assert {t.__metadata__[0].pattern for t in (Slug, Key, Date, PartialDate, Version, Url)} <= SHAPES.keys()
+
+
+def _explain(source: Source, error: ErrorDetails, model: Any) -> Problem:
+    """A pydantic error as place, what and mend."""
+    path = tuple(p for p in error["loc"] if p != "[key]")
+    kind, given, context = error["type"], error["input"], error.get("ctx", {})
+    key_at = source.keys.get(path) if error["loc"][-1:] == ("[key]",) else None
+    match kind:
+        case "missing":
+            about = describe(model, path)
+            return source.problem(path, "missing", f"add it: {about}" if about else "add it")
+        case "extra_forbidden":
+            names = known_keys(model, path[:-1])
+            near = difflib.get_close_matches(str(path[-1]), names, n=1, cutoff=0.6)
+            mend = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(names)}"
+            return source.problem(path, "unknown key", mend, at=source.keys.get(path))
+        case "enum":
+            choices = re.findall(r"'([^']+)'", context["expected"])
+            near = difflib.get_close_matches(str(given), choices, n=1)
+            what = f"{_show(given)} is not among its values"
+            mend = f"did you mean `{near[0]}`?" if near else f"choose one of {', '.join(choices)}"
+            return source.problem(path, what, mend)
+        case "string_pattern_mismatch":
+            what, mend = SHAPES[context["pattern"]]
+            return source.problem(path, f"{_show(given)} {what}", mend, at=key_at)
+        case "string_type" | "list_type" | "dict_type" | "model_type" | "model_attributes_type":
+            wanted = {"string_type": "text", "list_type": "a list"}.get(kind, "a mapping of keys to values")
+            return source.problem(path, *_wrong_type(given, wanted, describe(model, path)))
+        case "string_too_short":
+            return source.problem(path, "empty", f"write it: {describe(model, path)}")
+        case "string_too_long":
+            return source.problem(
+                path, f"longer than {context['max_length']} characters", "shorten it", at=key_at
+            )
+        case "too_short":
+            what = f"has {context['actual_length']} entries and needs at least {context['min_length']}"
+            return source.problem(path, what, f"add: {describe(model, path)}")
+        case "one_line":
+            return source.problem(path, "more than one line", "write it as one line, or fold it with >-")
+        case "author":
+            return source.problem(
+                path, error["msg"], "give a person's `family` or an organisation's `literal`"
+            )
+    return source.problem(path, error["msg"], f"see `catalogue schema`: {describe(model, path)}")
+
+
+def _wrong_type(given: Any, wanted: str, about: str) -> tuple[str, str]:
+    if given is None:
+        return "empty", f"write {wanted}: {about}"
+    if isinstance(given, Number):
+        return f"{given.text} is read as a number", f'put it in quotes: "{given.text}"'
+    if isinstance(given, bool):
+        return f"{str(given).lower()} is read as true or false", f'put it in quotes: "{str(given).lower()}"'
+    name = "a list" if isinstance(given, list) else "a mapping" if isinstance(given, dict) else "text"
+    return f"is {name}, not {wanted}", f"write {wanted}: {about}"
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, Number):
+        return value.text
+    return f"“{value}”" if isinstance(value, str) else json.dumps(value)
+
+
+def _field_at(model: Any, path: Path_) -> tuple[Any, str]:
+    """The annotation at `path`, and the description of the field nearest to it."""
+    about = ""
+    for part in path:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            for name, info in model.model_fields.items():
+                if part == (info.alias or name):
+                    model, about = info.annotation, info.description or ""
+                    break
+            else:
+                return None, ""
+        else:
+            inner = [a for a in getattr(model, "__args__", ()) if a is not type(None)]
+            model = inner[-1] if inner else None
+        while getattr(model, "__metadata__", None):  # Annotated[X, …]
+            model = model.__origin__
+    return model, about
+
+
+def describe(model: Any, path: Path_) -> str:
+    return _field_at(model, path)[1]
+
+
+def known_keys(model: Any, path: Path_) -> list[str]:
+    found = _field_at(model, path)[0]
+    if isinstance(found, type) and issubclass(found, BaseModel):
+        return [info.alias or name for name, info in found.model_fields.items()]
+    return []
