@@ -2,8 +2,8 @@
 
 In prose a figure is written `[[record: path | format]]`:
 
-    [[record: retention | percent]]                                             97.2% (95.1% to 98.8%)
-    [[record: speedup | times]]                                                 2.6×
+    [[record: retention | percent]]                                97.2% (95.1% to 98.8%)
+    [[record: speedup | times]]                                    2.6×
     [[record: arms.student_distilled.metrics.unseen.fact_f1 | percent]]
     [[record: comparisons.student_distilled-student_gold.heldout.fact_f1 | points]]
     [[record: serving.student.latency_p50_s | seconds]]                         850 ms
@@ -11,10 +11,10 @@ In prose a figure is written `[[record: path | format]]`:
     [[record: stages.distil | seconds]]                                         4 min 10 s
     [[record: task.sizes.gold]]                                                 48
 
-The path follows the fields of `implementations.record.Record`. Where the record holds a list, the path names the
-entry: an arm or its tuning by its kind, a comparison by `a-b` and then slice and metric, a stage by its name.
-Some figures are derived, see DERIVED. An estimate is written with its 95% interval. A path that no record can
-have is an error; a path that this record lacks is one too; with no record at all the page says "not measured yet".
+The path follows the fields of `implementations.record.Record`. Where the record holds a list, the path names
+the entry: an arm or its tuning by its kind, a comparison by `a-b` and then slice and metric, a stage by its
+name. Some figures are derived, see DERIVED. An estimate is written with its 95% interval. A path that no record
+can have is an error, and so is one that this record lacks; without any record the page says "not measured yet".
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def _check_rest(known: Any, rest: list[str], where: str) -> None:
         )
 
 
-# ----------------------------------------------------------------------------------------------------- writing
+# ------------------------------------------------------------------------------------------------- writing
 
 
 def percent(value: float, step: float = 0.01) -> str:

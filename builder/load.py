@@ -336,7 +336,7 @@ FLOAT = re.compile(
 
 
 def core(text: str) -> Any:
-    """What an unquoted scalar means in YAML 1.2's core schema. Numbers keep their spelling, for the message."""
+    """What an unquoted scalar means in YAML 1.2's core schema. Numbers keep their spelling."""
     if text in NULL:
         return None
     if text in BOOL:

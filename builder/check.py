@@ -1,0 +1,392 @@
+"""The rules that one file's model cannot state: between files, and about the text itself.
+
+No number without a source
+--------------------------
+A figure is any word with a digit in it. Its sentence must hold a citation, or the figure must be read from
+the record with [[record: …]]. A list's item is a sentence of its own. These are not figures:
+
+- what stands in `code`, unless the whole of it is a quantity (`97%` is still a figure);
+- names, which begin with a letter: T5, GPT-4, bf16, p95, F1, SmolLM2-135M; and widths: 8-bit;
+- dates (2026-11-22) and years (in 2015, since 2020, et al. 2020);
+- labels: step 2, phase 1, section 4, figure 3, table 1, version 1.2.
+
+Everything else is one, small counts too: write "six pillars" in words, and a setting such as `T = 4` as code.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+
+from implementations.registry import PLATFORMS, RECIPES
+
+from . import diagram, figures, prose
+from .load import RECORD_MEND, RECORDS, Catalogue, Path_, Problem, Source
+from .models import Direction, Pattern, Prose, Term
+from .prose import Cite, Code, Figure, Link, Text
+
+REFERENCES = "patterns/_references.yml"
+VOCABULARY = "patterns/_vocabulary.yml"
+
+
+def check(catalogue: Catalogue) -> list[Problem]:
+    """Every problem that reading the single files did not find. Pure."""
+    problems: list[Problem] = []
+    cited: set[str] = set()
+    for slug, pattern in catalogue.patterns.items():
+        source = catalogue.source("patterns", slug)
+        problems += _pattern(catalogue, source, slug, pattern)
+        problems += _texts(catalogue, source, pattern, cited, has_record=True)
+    for slug, term in catalogue.terms.items():
+        source = catalogue.source("glossary", slug)
+        problems += _term(catalogue, source, slug, term, cited)
+        problems += _texts(catalogue, source, term, cited, has_record=False)
+    if not catalogue.broken:  # a file that could not be read may hold the citation
+        problems += _unused(catalogue, cited)
+    problems += _records(catalogue)
+    return sorted(set(problems))
+
+
+# ------------------------------------------------------------------------------------------------ patterns
+
+
+def _pattern(catalogue: Catalogue, source: Source, slug: str, pattern: Pattern) -> Iterator[Problem]:
+    yield from _stem(source, slug, pattern.slug)
+    yield from _history(source, pattern)
+    yield from _platforms(source, pattern)
+    for error in diagram.errors(pattern.architecture.diagram):
+        path = ("architecture", "diagram")
+        line, column = source.position(path)
+        yield source.problem(path, error.what, "mend the diagram", at=(line + error.line, column))
+    if catalogue.vocabulary:
+        yield from _words(catalogue, source, pattern)
+        yield from _related(catalogue, source, pattern)
+
+
+def _stem(source: Source, stem: str, slug: str) -> Iterator[Problem]:
+    if slug != stem:
+        yield source.problem(
+            ("slug",), f"“{slug}” is not the file's name", f"write {stem}, or rename the file"
+        )
+
+
+def _history(source: Source, pattern: Pattern) -> Iterator[Problem]:
+    dates = [change.date for change in pattern.history]
+    versions = [tuple(map(int, change.version.split("."))) for change in pattern.history]
+    if dates != sorted(dates, reverse=True) or versions != sorted(set(versions), reverse=True):
+        yield source.problem(
+            ("history",), "not in order", "put the newest version first, each with its own number"
+        )
+    elif pattern.updated != dates[0]:
+        mend = "make both the day of the newest change"
+        yield source.problem(
+            ("updated",), f"{pattern.updated}, but history's newest entry is of {dates[0]}", mend
+        )
+    elif pattern.created != dates[-1]:
+        mend = "make both the day of the first version"
+        yield source.problem(
+            ("created",), f"{pattern.created}, but history's oldest entry is of {dates[-1]}", mend
+        )
+
+
+def _platforms(source: Source, pattern: Pattern) -> Iterator[Problem]:
+    path: Path_ = ("implementation", "platforms")
+    for slug in pattern.implementation.platforms:
+        if slug not in PLATFORMS:
+            at = source.keys.get((*path, slug))
+            yield source.problem((*path, slug), "unknown platform", _choose(slug, PLATFORMS), at=at)
+    for slug in PLATFORMS.keys() - pattern.implementation.platforms.keys():
+        mend = f"add what a reader with a teacher on {PLATFORMS[slug].title} must know"
+        yield source.problem((*path, slug), "missing", mend)
+
+
+def _words(catalogue: Catalogue, source: Source, pattern: Pattern) -> Iterator[Problem]:
+    words = catalogue.vocabulary
+    assert words
+    for name in ("when_to_use", "when_not_to_use"):
+        for i, item in enumerate(getattr(pattern, name)):
+            here: Path_ = (name, i, "criterion")
+            dimension = words.dimensions.get(item.criterion.dimension)
+            if dimension is None:
+                yield _unknown(source, (*here, "dimension"), item.criterion.dimension, words.dimensions)
+                continue
+            for j, value in enumerate(item.criterion.values):
+                if value not in dimension.values:
+                    yield _unknown(source, (*here, "in", j), value, dimension.values)
+    for name, good in (("advantages", True), ("disadvantages", False)):
+        for i, item in enumerate(getattr(pattern.tradeoffs, name)):
+            here = ("tradeoffs", name, i)
+            axis = words.axes.get(item.axis)
+            if axis is None:
+                yield _unknown(source, (*here, "axis"), item.axis, words.axes)
+            elif (item.direction == axis.better) != good:
+                kind = "an advantage" if not good else "a disadvantage"
+                what = f"{item.axis} going {item.direction} is {kind}"
+                other = Direction.DOWN if item.direction == Direction.UP else Direction.UP
+                mend = f"write {other}, or move the entry"
+                yield source.problem((*here, "direction"), what, mend)
+    for i, case in enumerate(pattern.use_cases):
+        if case.domain not in words.domains:
+            yield _unknown(source, ("use_cases", i, "domain"), case.domain, words.domains)
+    for domain in ("healthcare", "general"):
+        if domain in words.domains and domain not in {case.domain for case in pattern.use_cases}:
+            yield source.problem(("use_cases",), f"none has the domain {domain}", "add one")
+
+
+def _related(catalogue: Catalogue, source: Source, pattern: Pattern) -> Iterator[Problem]:
+    words = catalogue.vocabulary
+    assert words
+    pages = catalogue.patterns.keys() | catalogue.broken
+    for i, item in enumerate(pattern.related):
+        if item.slug == pattern.slug:
+            yield source.problem(("related", i, "slug"), "the pattern itself", "name another pattern")
+        elif item.slug not in pages | words.planned.keys():
+            yield _unknown(source, ("related", i, "slug"), item.slug, pages | words.planned.keys())
+        if item.relation not in words.relations:
+            yield _unknown(source, ("related", i, "relation"), item.relation, words.relations)
+    if pattern.slug in words.planned:
+        where = catalogue.sources[VOCABULARY]
+        yield where.problem(
+            ("planned", pattern.slug), "is planned no longer: it has a page", "remove it here"
+        )
+
+
+def _unknown(source: Source, path: Path_, given: str, known: Any) -> Problem:
+    return source.problem(path, f"there is no “{given}”", _choose(given, known))
+
+
+def _choose(given: str, known: Any) -> str:
+    near = difflib.get_close_matches(given, list(known), n=1)
+    if near:
+        return f"did you mean `{near[0]}`?"
+    names = sorted(known)
+    return f"choose one of {', '.join(names[:12])}{', …' if len(names) > 12 else ''}"
+
+
+# --------------------------------------------------------------------------------------------------- terms
+
+
+def _term(catalogue: Catalogue, source: Source, slug: str, term: Term, cited: set[str]) -> Iterator[Problem]:
+    yield from _stem(source, slug, term.slug)
+    if term.updated < term.created:
+        yield source.problem(("updated",), f"{term.updated} is before created", "write the later day")
+    if catalogue.vocabulary and term.category not in catalogue.vocabulary.categories:
+        yield _unknown(source, ("category",), term.category, catalogue.vocabulary.categories)
+    pages = catalogue.terms.keys() | catalogue.broken
+    for name in ("related", "prerequisites"):
+        for i, other in enumerate(getattr(term, name)):
+            if other == term.slug:
+                yield source.problem((name, i), "the term itself", "name another term")
+            elif other not in pages:
+                yield _unknown(source, (name, i), other, pages)
+    for i, ref in enumerate(term.refs):
+        cited.add(ref.reference)
+        yield from _work(catalogue, source, ("refs", i), ref.reference, ref.locator)
+
+
+# ------------------------------------------------------------------------------------------------- records
+
+
+def _records(catalogue: Catalogue) -> Iterator[Problem]:
+    for measured in catalogue.records:
+        if measured.own:
+            continue
+        file, record = f"{RECORDS}/{measured.name}.json", measured.record
+        if record.pattern not in catalogue.patterns.keys() | catalogue.broken:
+            mend = f"add patterns/{record.pattern}.yml, or delete the record"
+            yield Problem(file, 1, 1, "pattern", f"there is no pattern “{record.pattern}”", mend)
+        elif record.pattern not in RECIPES:
+            what = f"no recipe “{record.pattern}” is registered"
+            yield Problem(file, 1, 1, "pattern", what, "add it to implementations/registry.py")
+        if record.smoke:
+            yield Problem(file, 1, 1, "smoke", "a smoke run measures nothing", RECORD_MEND)
+
+
+def _unused(catalogue: Catalogue, cited: set[str]) -> Iterator[Problem]:
+    source = catalogue.sources.get(REFERENCES)
+    for key in catalogue.references.keys() - cited:
+        assert source
+        yield source.problem((key,), "nothing cites it", "cite it or remove it", at=source.keys[(key,)])
+
+
+# ---------------------------------------------------------------------------------------------------- text
+
+
+def texts(value: Any, path: Path_ = ()) -> Iterator[tuple[Path_, Prose]]:
+    """Every text of a model, with its place in the file."""
+    if isinstance(value, Prose):
+        yield path, value
+    elif isinstance(value, BaseModel):
+        for name, info in type(value).model_fields.items():
+            yield from texts(getattr(value, name), (*path, info.alias or name))
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from texts(inner, (*path, key))
+    elif isinstance(value, list):
+        for i, inner in enumerate(value):
+            yield from texts(inner, (*path, i))
+
+
+HTML = re.compile(r"<[a-zA-Z/!?][^<>\n]*>?|&#?\w+;")
+PLACEHOLDER = re.compile(r"\b(TODO|TBD|TBA|FIXME|XXX|lorem ipsum|coming soon|placeholder text)\b", re.I)
+FOREIGN = re.compile(r"^(#{1,6} |```|~~~|\||> )", re.M)
+LEFTOVER = re.compile(r"\[\[|\]\]|\[@|!\[|\]\(")
+
+
+def _texts(
+    catalogue: Catalogue, source: Source, model: Any, cited: set[str], *, has_record: bool
+) -> Iterator[Problem]:
+    for path, text in texts(model):
+        yield from _markup(source, path, text)
+        for figure, nth in uncited(text):
+            mend = "cite its source in the same sentence, [@key, locator], or read it from [[record: …]]"
+            yield source.problem(path, f"“{figure}” has no source", mend, at=source.find(path, figure, nth))
+        for node in prose.nodes(text):
+            match node:
+                case Cite(works, raw):
+                    cited.update(key for key, _ in works)
+                    for key, locator in works:
+                        yield from _work(catalogue, source, path, key, locator, raw)
+                case Link(_, target):
+                    yield from _link(catalogue, source, path, target)
+                case Figure():
+                    yield from _figure(catalogue, source, path, node, model if has_record else None)
+
+
+def _markup(source: Source, path: Path_, text: str) -> Iterator[Problem]:
+    bare = re.sub(r"`[^`\n]*`", "", text)
+    rules = (
+        (HTML, "is HTML", "write it as plain text, or as `code`"),
+        (PLACEHOLDER, "is a placeholder", "write the text"),
+        (FOREIGN, "begins a heading, table, quotation or code block", "text has paragraphs and lists only"),
+    )
+    for pattern, what, mend in rules:
+        for match in pattern.finditer(bare):
+            found = match[0].strip()
+            yield source.problem(path, f"“{found}” {what}", mend, at=source.find(path, found))
+    for node in prose.nodes(text):
+        if isinstance(node, Text) and (match := LEFTOVER.search(node.text)):
+            mend = "write [@key, locator], [[record: path | format]] or [label](address)"
+            at = source.find(path, match[0])
+            yield source.problem(path, f"“{match[0]}” belongs to nothing", mend, at=at)
+
+
+def _work(
+    catalogue: Catalogue, source: Source, path: Path_, key: str, locator: str | None, raw: str = ""
+) -> Iterator[Problem]:
+    at = source.find(path, raw or key)
+    reference = catalogue.references.get(key)
+    if reference is None:
+        if REFERENCES not in catalogue.sources or catalogue.references:
+            near = difflib.get_close_matches(key, catalogue.references, n=1)
+            mend = f"did you mean `{near[0]}`?" if near else f"add it to {REFERENCES}"
+            yield source.problem(path, f"there is no reference “{key}”", mend, at=at)
+    elif locator is None and reference.type.has_locators:
+        mend = f"say where in it: [@{key}, sec. 2]" if raw else "add `locator`: sec. 2"
+        yield source.problem(path, f"“{key}” is cited without a place", mend, at=at)
+
+
+def _link(catalogue: Catalogue, source: Source, path: Path_, target: str) -> Iterator[Problem]:
+    kind, _, rest = target.partition(":")
+    at = source.find(path, target)
+    if kind == "term" and rest not in catalogue.terms.keys() | catalogue.broken:
+        yield source.problem(path, f"there is no term “{rest}”", _choose(rest, catalogue.terms), at=at)
+    elif kind == "pattern":
+        planned = catalogue.vocabulary.planned.keys() if catalogue.vocabulary else set()
+        known = catalogue.patterns.keys() | planned | catalogue.broken
+        if rest not in known:
+            yield source.problem(path, f"there is no pattern “{rest}”", _choose(rest, known), at=at)
+    elif kind not in ("term", "http", "https"):
+        mend = "begin it with https://, term: or pattern:"
+        yield source.problem(path, f"“{target}” is no address", mend, at=at)
+
+
+def _figure(
+    catalogue: Catalogue, source: Source, path: Path_, node: Figure, pattern: Pattern | None
+) -> Iterator[Problem]:
+    at = source.find(path, node.raw)
+    if pattern is None:
+        mend = "link to the pattern that measured it"
+        yield source.problem(path, "a term has no record to read a figure from", mend, at=at)
+        return
+    try:
+        figures.check_path(node.path)
+        figures.check_format(node.format)
+        if record := headline(catalogue, pattern.slug):
+            figures.write(figures.read(record.record, node.path), node.format)
+    except figures.FigureError as error:
+        yield source.problem(path, f"{node.raw}: {error}", "see builder/figures.py", at=at)
+    except (TypeError, ValueError):
+        mend = "choose another format, or none"
+        yield source.problem(path, f"{node.raw} cannot be written as {node.format}", mend, at=at)
+
+
+def headline(catalogue: Catalogue, slug: str) -> Any:
+    """The record that the text quotes: committed before one's own, current before stale, newest first."""
+    found = [m for m in catalogue.records if m.record.pattern == slug and not m.record.smoke]
+    return max(found, key=lambda m: (not m.own, not m.stale, m.record.date), default=None)
+
+
+# ------------------------------------------------------------------------------------------------- numbers
+
+CITED, MEASURED = "\x01", "\x02"
+ABBREVIATED = "".join(rf"(?<!\b{word}\.)" for word in "e\\.g i\\.e vs cf al sec fig tab no p".split())
+SENTENCE = re.compile(rf"{ABBREVIATED}(?<=[.!?…])[\"'”’)\]]*\s+(?=[^a-z\s])")
+QUANTITY = re.compile(r"[~≈<>≤≥+\-−]?\s*[$€£]?\d[\d.,]*\s*(%|x|×|k|ms|s|min|h|[KMGT]i?B|tokens?/s)", re.I)
+NUMBER = re.compile(r"(?<![\w.])[~≈+\-−]?[$€£]?\d[\w.,:/%×–-]*\w*[%×]?|[^\W\d_][\w./+-]*\d[\w./+%×-]*", re.U)
+YEAR = re.compile(
+    r"\b(?:in|since|until|of|from|by|before|after|al\.|January|February|March|April|May|June|July|August"
+    r"|September|October|November|December)\s+\(?((?:19|20)\d\d)\b(?!\s*(?:%|x|×|[a-z]+s\b))"
+)
+DATE = re.compile(r"\b\d{4}-\d{2}(-\d{2})?\b")
+LABEL = re.compile(
+    r"\b(?:step|phase|stage|part|section|sec\.|figure|fig\.|table|tab\.|equation|eq\.|chapter|question|tier|case"
+    r"|version|round|page|p\.|appendix)s?\s+\d+(?:\.\d+)*(?![\w%×])",
+    re.I,
+)
+BITS = re.compile(r"\b\d+-bit\b")
+
+
+def uncited(text: str) -> Iterator[tuple[str, int]]:
+    """Every figure without a source, with how many equal ones stand before it in the text."""
+    seen: Counter[str] = Counter()
+    for block in prose.parse(text):
+        for item in block.items:
+            for sentence in SENTENCE.split(_flat(item)):
+                for figure in _figures(sentence):
+                    if CITED not in sentence:
+                        yield figure, seen[figure]
+                    seen[figure] += 1
+
+
+def _flat(item: tuple[prose.Inline, ...]) -> str:
+    """One item's text with citations and record figures as single marks, without code and addresses."""
+    out = ""
+    for node in item:
+        match node:
+            case Text(text):
+                out += text
+            case Code(text):
+                out += text if QUANTITY.fullmatch(text) else "code"
+            case Cite():
+                out += CITED
+            case Figure():
+                out += MEASURED
+            case _:
+                out += _flat(node.inner)
+    return out
+
+
+def _figures(sentence: str) -> Iterator[str]:
+    bare = sentence
+    for exempt in (DATE, LABEL, BITS):
+        bare = exempt.sub("", bare)
+    bare = YEAR.sub(lambda m: m[0].replace(m[1], ""), bare)
+    for match in NUMBER.finditer(bare):
+        if not match[0][0].isalpha():
+            yield match[0].rstrip(".,:;/-–")

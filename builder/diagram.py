@@ -1,0 +1,104 @@
+"""Mermaid source to accessible SVG, at build time, so that a page needs no script to show its diagram.
+
+The drawing is done by merm. What comes out is taken apart and put together again from the elements and attributes
+named below: no style, script, link or font of a diagram reaches the page, and the site's own stylesheet colours it
+in light and dark.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from xml.etree import ElementTree as ET
+
+import merm
+
+SVG = "{http://www.w3.org/2000/svg}"
+TAGS = {"svg", "g", "defs", "marker", "path", "rect", "circle", "ellipse", "polygon", "polyline", "line"} | {
+    "text",
+    "tspan",
+}
+ATTRIBUTES = {
+    "viewBox",
+    "width",
+    "height",
+    "x",
+    "y",
+    "x1",
+    "y1",
+    "x2",
+    "y2",
+    "cx",
+    "cy",
+    "r",
+    "rx",
+    "ry",
+    "d",
+} | {
+    "points",
+    "transform",
+    "class",
+    "text-anchor",
+    "dominant-baseline",
+    "refX",
+    "refY",
+    "orient",
+    "markerWidth",
+    "markerHeight",
+    "markerUnits",
+    "stroke-dasharray",
+    "stroke-width",
+}
+LOCAL = re.compile(r"url\(#([\w-]+)\)")
+
+
+@dataclass(frozen=True)
+class DiagramError:
+    line: int
+    what: str
+
+
+def errors(source: str) -> Iterator[DiagramError]:
+    """What keeps the diagram from being drawn, by line of its source."""
+    try:
+        _draw(source)
+    except Exception as error:  # the renderer raises its own and whatever its layout runs into
+        message = str(error) or type(error).__name__
+        found = re.match(r"Line (\d+): (.*)", message, re.S)
+        yield DiagramError(int(found[1]) if found else 0, found[2] if found else message)
+
+
+def svg(source: str, name: str, label: str) -> str:
+    """The diagram as one SVG element; `name` keeps its ids apart, `label` is read in its place."""
+    drawn = _draw(source)
+    root = _clean(drawn, name)
+    root.set("role", "img")
+    root.set("aria-label", label)
+    root.set("xmlns", "http://www.w3.org/2000/svg")
+    root.set("class", "dp-diagram__svg")
+    return re.sub(r"\s*\n\s*", "", ET.tostring(root, encoding="unicode"))
+
+
+def _draw(source: str) -> ET.Element:
+    text = "\n".join(line for line in source.splitlines() if not line.strip().startswith("%%"))
+    root = ET.fromstring(merm.render_diagram(text))
+    if not root.findall(f".//{SVG}text"):
+        raise ValueError("the diagram is empty")
+    return root
+
+
+def _clean(element: ET.Element, name: str) -> ET.Element:
+    out = ET.Element(element.tag.removeprefix(SVG))
+    for key, value in element.attrib.items():
+        if key == "id":
+            out.set("id", f"{name}-{value}")
+        elif key in ("marker-end", "marker-start") and (match := LOCAL.fullmatch(value)):
+            out.set(key, f"url(#{name}-{match[1]})")
+        elif key in ATTRIBUTES:
+            out.set(key, value)
+    out.text, out.tail = element.text, element.tail
+    for child in element:
+        if child.tag.removeprefix(SVG) in TAGS:
+            out.append(_clean(child, name))
+    return out
