@@ -70,28 +70,20 @@ def _pattern(catalogue: Catalogue, source: Source, slug: str, pattern: Pattern) 
 
 def _stem(source: Source, stem: str, slug: str) -> Iterator[Problem]:
     if slug != stem:
-        yield source.problem(
-            ("slug",), f"“{slug}” is not the file's name", f"write {stem}, or rename the file"
-        )
+        yield source.problem(("slug",), f"“{slug}” is not the file's name", f"write {stem}, or rename the file")
 
 
 def _history(source: Source, pattern: Pattern) -> Iterator[Problem]:
     dates = [change.date for change in pattern.history]
     versions = [tuple(map(int, change.version.split("."))) for change in pattern.history]
     if dates != sorted(dates, reverse=True) or versions != sorted(set(versions), reverse=True):
-        yield source.problem(
-            ("history",), "not in order", "put the newest version first, each with its own number"
-        )
+        yield source.problem(("history",), "not in order", "put the newest version first, each with its own number")
     elif pattern.updated != dates[0]:
         mend = "make both the day of the newest change"
-        yield source.problem(
-            ("updated",), f"{pattern.updated}, but history's newest entry is of {dates[0]}", mend
-        )
+        yield source.problem(("updated",), f"{pattern.updated}, but history's newest entry is of {dates[0]}", mend)
     elif pattern.created != dates[-1]:
         mend = "make both the day of the first version"
-        yield source.problem(
-            ("created",), f"{pattern.created}, but history's oldest entry is of {dates[-1]}", mend
-        )
+        yield source.problem(("created",), f"{pattern.created}, but history's oldest entry is of {dates[-1]}", mend)
 
 
 def _platforms(source: Source, pattern: Pattern) -> Iterator[Problem]:
@@ -151,9 +143,7 @@ def _related(catalogue: Catalogue, source: Source, pattern: Pattern) -> Iterator
             yield _unknown(source, ("related", i, "relation"), item.relation, words.relations)
     if pattern.slug in words.planned:
         where = catalogue.sources[VOCABULARY]
-        yield where.problem(
-            ("planned", pattern.slug), "is planned no longer: it has a page", "remove it here"
-        )
+        yield where.problem(("planned", pattern.slug), "is planned no longer: it has a page", "remove it here")
 
 
 def _unknown(source: Source, path: Path_, given: str, known: Any) -> Problem:
@@ -238,9 +228,7 @@ FOREIGN = re.compile(r"^(#{1,6} |```|~~~|\||> )", re.M)
 LEFTOVER = re.compile(r"\[\[|\]\]|\[@|!\[|\]\(")
 
 
-def _texts(
-    catalogue: Catalogue, source: Source, model: Any, cited: set[str], *, has_record: bool
-) -> Iterator[Problem]:
+def _texts(catalogue: Catalogue, source: Source, model: Any, cited: set[str], *, has_record: bool) -> Iterator[Problem]:
     for path, text in texts(model):
         yield from _markup(source, path, text)
         for figure, nth in uncited(text):
@@ -335,7 +323,9 @@ def headline(catalogue: Catalogue, slug: str) -> Any:
 # ------------------------------------------------------------------------------------------------- numbers
 
 CITED, MEASURED = "\x01", "\x02"
-ABBREVIATED = "".join(rf"(?<!\b{word}\.)" for word in "e\\.g i\\.e vs cf al sec fig tab no p".split())
+ABBREVIATED = "".join(
+    rf"(?<!\b{word}\.)" for word in ("e\\.g", "i\\.e", "vs", "cf", "al", "sec", "fig", "tab", "no", "p")
+)
 SENTENCE = re.compile(rf"{ABBREVIATED}(?<=[.!?…])[\"'”’)\]]*\s+(?=[^a-z\s])")
 QUANTITY = re.compile(r"[~≈<>≤≥+\-−]?\s*[$€£]?\d[\d.,]*\s*(%|x|×|k|ms|s|min|h|[KMGT]i?B|tokens?/s)", re.I)
 NUMBER = re.compile(r"(?<![\w.])[~≈+\-−]?[$€£]?\d[\w.,:/%×–-]*\w*[%×]?|[^\W\d_][\w./+-]*\d[\w./+%×-]*", re.U)

@@ -1,8 +1,8 @@
 """Mermaid source to accessible SVG, at build time, so that a page needs no script to show its diagram.
 
-The drawing is done by merm. What comes out is taken apart and put together again from the elements and attributes
-named below: no style, script, link or font of a diagram reaches the page, and the site's own stylesheet colours it
-in light and dark.
+The drawing is done by merm. What comes out is taken apart and put together again from the elements and
+attributes named below: no style, script, link or font of a diagram reaches the page, and the site's own
+stylesheet colours it in light and dark.
 """
 
 from __future__ import annotations
@@ -15,41 +15,14 @@ from xml.etree import ElementTree as ET
 import merm
 
 SVG = "{http://www.w3.org/2000/svg}"
-TAGS = {"svg", "g", "defs", "marker", "path", "rect", "circle", "ellipse", "polygon", "polyline", "line"} | {
-    "text",
-    "tspan",
-}
-ATTRIBUTES = {
-    "viewBox",
-    "width",
-    "height",
-    "x",
-    "y",
-    "x1",
-    "y1",
-    "x2",
-    "y2",
-    "cx",
-    "cy",
-    "r",
-    "rx",
-    "ry",
-    "d",
-} | {
-    "points",
-    "transform",
-    "class",
-    "text-anchor",
-    "dominant-baseline",
-    "refX",
-    "refY",
-    "orient",
-    "markerWidth",
-    "markerHeight",
-    "markerUnits",
-    "stroke-dasharray",
-    "stroke-width",
-}
+TAGS = frozenset(
+    "svg g defs marker path rect circle ellipse polygon polyline line text tspan".split()  # noqa: SIM905
+)
+ATTRIBUTES = frozenset(
+    "viewBox width height x y x1 y1 x2 y2 cx cy r rx ry d points transform class text-anchor"  # noqa: SIM905
+    " dominant-baseline refX refY orient markerWidth markerHeight markerUnits"
+    " stroke-dasharray stroke-width".split()
+)
 LOCAL = re.compile(r"url\(#([\w-]+)\)")
 
 

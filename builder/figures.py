@@ -2,19 +2,20 @@
 
 In prose a figure is written `[[record: path | format]]`:
 
-    [[record: retention | percent]]                                97.2% (95.1% to 98.8%)
-    [[record: speedup | times]]                                    2.6×
+    [[record: retention | percent]]                      97.2% (95.1% to 98.8%)
+    [[record: speedup | times]]                          2.6×
+    [[record: serving.student.latency_p50_s | seconds]]  850 ms
+    [[record: student.parameters | count]]               53.2 million
+    [[record: stages.distil | seconds]]                  4 min 10 s
+    [[record: task.sizes.gold]]                          48
     [[record: arms.student_distilled.metrics.unseen.fact_f1 | percent]]
     [[record: comparisons.student_distilled-student_gold.heldout.fact_f1 | points]]
-    [[record: serving.student.latency_p50_s | seconds]]                         850 ms
-    [[record: student.parameters | count]]                                      53.2 million
-    [[record: stages.distil | seconds]]                                         4 min 10 s
-    [[record: task.sizes.gold]]                                                 48
 
 The path follows the fields of `implementations.record.Record`. Where the record holds a list, the path names
 the entry: an arm or its tuning by its kind, a comparison by `a-b` and then slice and metric, a stage by its
-name. Some figures are derived, see DERIVED. An estimate is written with its 95% interval. A path that no record
-can have is an error, and so is one that this record lacks; without any record the page says "not measured yet".
+name. Some figures are derived, see DERIVED. An estimate is written with its 95% interval. A path that no
+record can have is an error, and so is one that this record lacks; without any record the page says
+"not measured yet".
 """
 
 from __future__ import annotations
@@ -65,9 +66,7 @@ def read(record: Record, path: str) -> Any:
         inner = value if isinstance(value, dict) else _fields(value)
         if part not in inner:
             where = ".".join(path.split(".")[:i]) or "the record"
-            raise FigureError(
-                f"{where} has no {part}; it has {', '.join(map(str, inner)) or 'nothing inside'}"
-            )
+            raise FigureError(f"{where} has no {part}; it has {', '.join(map(str, inner)) or 'nothing inside'}")
         value = inner[part]
     return value
 
@@ -114,9 +113,7 @@ def _check_rest(known: Any, rest: list[str], where: str) -> None:
         isinstance(known, type) and issubclass(known, BaseModel) and "low" not in known.model_fields
     ):
         names = getattr(known, "model_fields", ())
-        raise FigureError(
-            f"{where} is not one figure" + (f"; go on with {', '.join(names)}" if names else "")
-        )
+        raise FigureError(f"{where} is not one figure" + (f"; go on with {', '.join(names)}" if names else ""))
 
 
 # ------------------------------------------------------------------------------------------------- writing

@@ -237,9 +237,7 @@ def parse(text: str, name: str) -> Source:
     try:
         if tab := re.search(r"^ *\t", text, re.M):
             line, column = text.count("\n", 0, tab.start()) + 1, tab.end() - tab.start()
-            source.problems.append(
-                Problem(name, line, column, "", "a tab in the indentation", "indent with spaces")
-            )
+            source.problems.append(Problem(name, line, column, "", "a tab in the indentation", "indent with spaces"))
             return source
         source.data = _Builder(source).document()
     except Refused as error:
@@ -247,9 +245,7 @@ def parse(text: str, name: str) -> Source:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         at = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        source.problems.append(
-            source.problem((), f"not valid YAML: {error.problem}", _yaml_mend(error), at=at)
-        )
+        source.problems.append(source.problem((), f"not valid YAML: {error.problem}", _yaml_mend(error), at=at))
     except yaml.YAMLError as error:
         source.problems.append(source.problem((), f"not valid YAML: {error}", "remove that character"))
     return source
@@ -330,9 +326,7 @@ class _Builder:
 NULL = {"", "~", "null", "Null", "NULL"}
 BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
-FLOAT = re.compile(
-    r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
-)
+FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
 def core(text: str) -> Any:
@@ -350,9 +344,7 @@ class Number(float):
     """An unquoted number. No field of the models is one, so it exists to be complained about."""
 
     def __new__(cls, text: str) -> Number:
-        number = super().__new__(
-            cls, int(text, 0) if re.match("0[ox]", text) else float(text.replace("_", ""))
-        )
+        number = super().__new__(cls, int(text, 0) if re.match("0[ox]", text) else float(text.replace("_", "")))
         number.text = text
         return number
 
@@ -370,9 +362,7 @@ def _adapter(model: Any) -> TypeAdapter:
 def validate(source: Source, model: Any) -> tuple[Any, list[Problem]]:
     """Fit the source's data to `model`; None and the problems if it does not fit."""
     if source.data is None:
-        return None, source.problems or [
-            source.problem((), "the file is empty", "write the entry, or delete it")
-        ]
+        return None, source.problems or [source.problem((), "the file is empty", "write the entry, or delete it")]
     try:
         return _adapter(model).validate_python(source.data), source.problems
     except ValidationError as error:
@@ -422,18 +412,14 @@ def _explain(source: Source, error: ErrorDetails, model: Any) -> Problem:
         case "string_too_short":
             return source.problem(path, "empty", f"write it: {describe(model, path)}")
         case "string_too_long":
-            return source.problem(
-                path, f"longer than {context['max_length']} characters", "shorten it", at=key_at
-            )
+            return source.problem(path, f"longer than {context['max_length']} characters", "shorten it", at=key_at)
         case "too_short":
             what = f"has {context['actual_length']} entries and needs at least {context['min_length']}"
             return source.problem(path, what, f"add: {describe(model, path)}")
         case "one_line":
             return source.problem(path, "more than one line", "write it as one line, or fold it with >-")
         case "author":
-            return source.problem(
-                path, error["msg"], "give a person's `family` or an organisation's `literal`"
-            )
+            return source.problem(path, error["msg"], "give a person's `family` or an organisation's `literal`")
     return source.problem(path, error["msg"], f"see `catalogue schema`: {describe(model, path)}")
 
 

@@ -62,9 +62,7 @@ class Line(Prose):
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
 Key = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
-Plain = Annotated[
-    str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=r"^[^\n]+$")
-]
+Plain = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=r"^[^\n]+$")]
 Date = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 PartialDate = Annotated[str, StringConstraints(pattern=r"^\d{4}(-\d{2}(-\d{2})?)?$")]
 Version = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+(\.\d+)?$")]
@@ -155,9 +153,7 @@ class Pillar(Strict):
 class WellArchitected(Strict):
     """All six pillars: a pattern that costs nothing under some pillar has not been thought through."""
 
-    operational_excellence: Pillar = Field(
-        title="Operational excellence", description="running it day by day"
-    )
+    operational_excellence: Pillar = Field(title="Operational excellence", description="running it day by day")
     security: Pillar = Field(title="Security", description="data, access, licences")
     reliability: Pillar = Field(title="Reliability", description="failing, recovering, degrading")
     cost_optimization: Pillar = Field(title="Cost optimization", description="what it saves and spends")

@@ -224,9 +224,7 @@ def plain(text: str) -> str:
     """The words alone: for titles, descriptions and alternative text. Citations and figures fall out."""
 
     def words(nodes: tuple[Inline, ...]) -> str:
-        return "".join(
-            n.text if isinstance(n, Text | Code) else words(getattr(n, "inner", ())) for n in nodes
-        )
+        return "".join(n.text if isinstance(n, Text | Code) else words(getattr(n, "inner", ())) for n in nodes)
 
     out = " ".join(words(item) for block in parse(text) for item in block.items)
     return re.sub(r"\s+", " ", re.sub(r"\s+([.,;:])", r"\1", out)).strip()
