@@ -1,0 +1,147 @@
+"""`catalogue`: check the files, build or serve the site, or write its pages for another builder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from pydantic import TypeAdapter
+from rich.console import Console
+from rich.text import Text
+
+from .check import check as check_catalogue
+from .load import Catalogue, Problem, read
+from .models import Key, Pattern, Reference, Term, Vocabulary
+from .render import render as render_catalogue
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+SCHEMAS = {"pattern": Pattern, "term": Term, "vocabulary": Vocabulary, "references": dict[Key, Reference]}
+DOCS = "site_overrides/docs"
+
+Root = Annotated[
+    Path, typer.Option("--root", file_okay=False, help="The folder that holds patterns/ and glossary/.")
+]
+Records = Annotated[
+    Path | None,
+    typer.Option(
+        "--records",
+        envvar="CATALOGUE_RECORDS",
+        help="A folder of records of your own, shown beside the committed ones and marked as yours.",
+    ),
+]
+
+
+@app.command()
+def check(root: Root = Path(), records: Records = None) -> None:
+    """Say everything that is wrong with the catalogue's files. Exits with 2 if anything is."""
+    catalogue = _load(root, records)
+    counts = (
+        f"{len(catalogue.patterns)} patterns, {len(catalogue.terms)} terms, {len(catalogue.references)} references, "
+        f"{len(catalogue.records)} records"
+    )
+    print(f"No problem in {counts}.")
+
+
+@app.command()
+def render(
+    folder: Annotated[Path, typer.Argument(help="Where to write; files of the same name are replaced.")],
+    root: Root = Path(),
+    records: Records = None,
+) -> None:
+    """Write the pages as Markdown and JSON, with the site's own assets, for any builder to build."""
+    pages = render_catalogue(_load(root, records))
+    try:
+        if (root / DOCS).is_dir():
+            shutil.copytree(root / DOCS, folder, dirs_exist_ok=True)
+        for name, content in pages.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, "utf-8")
+    except OSError as error:
+        _fail(f"{error.filename or folder}: cannot be written: {error.strerror}; choose another folder")
+    print(f"{len(pages)} files written to {folder}")
+
+
+@app.command()
+def build(
+    root: Root = Path(),
+    records: Records = None,
+    site: Annotated[Path | None, typer.Option("--site", help="Where to put the site; site/ by default.")] = None,
+) -> None:
+    """Build the site, strictly. Needs the `site` extra."""
+    _load(root, records)
+    _mkdocs("build", "--strict", *(["--site-dir", str(site.resolve())] if site else []), root=root, records=records)
+
+
+@app.command()
+def serve(
+    root: Root = Path(),
+    records: Records = None,
+    address: Annotated[str, typer.Option("--address", help="Host and port.")] = "127.0.0.1:8000",
+) -> None:
+    """Show the site on this machine and rebuild it whenever a file changes. Needs the `site` extra."""
+    _load(root, records)
+    _mkdocs("serve", "--dev-addr", address, root=root, records=records)
+
+
+@app.command()
+def schema(
+    kind: Annotated[str, typer.Argument(help=f"One of {', '.join(SCHEMAS)}.")] = "pattern",
+) -> None:
+    """Print the JSON Schema of one kind of file."""
+    if kind not in SCHEMAS:
+        _fail(f"there is no schema “{kind}”; choose one of {', '.join(SCHEMAS)}")
+    print(json.dumps(TypeAdapter(SCHEMAS[kind]).json_schema(), indent=1, ensure_ascii=False))
+
+
+def _load(root: Path, records: Path | None) -> Catalogue:
+    """The catalogue, or every problem of it and exit status 2."""
+    catalogue, problems = read(root.resolve(), records.resolve() if records else None)
+    problems = sorted(problems + check_catalogue(catalogue))
+    if problems:
+        _report(problems)
+        raise typer.Exit(2)
+    return catalogue
+
+
+def _report(problems: list[Problem]) -> None:
+    """Colour for a terminal; plain `file:line:column: …` lines for everything else."""
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    if not console.is_terminal:
+        for problem in problems:
+            print(problem, file=sys.stderr)
+    else:
+        for problem in problems:
+            line = Text.assemble((f"{problem.place}: ", "cyan"), (f"{problem.path}: " * bool(problem.path), "bold"))
+            console.print(line.append(problem.what, "red").append(f"; {problem.mend}", "green"))
+    files = len({problem.file for problem in problems})
+    some = f"{len(problems)} problem{'s' * (len(problems) > 1)} in {files} file{'s' * (files > 1)}"
+    print(some, file=sys.stderr)
+
+
+def _mkdocs(*arguments: str, root: Path, records: Path | None) -> None:
+    try:
+        from mkdocs.__main__ import cli as mkdocs
+    except ImportError:
+        _fail("mkdocs is not installed; install it with: pip install -e '.[site]'")
+    if records:
+        os.environ["CATALOGUE_RECORDS"] = str(records.resolve())
+    os.environ.setdefault("NO_MKDOCS_2_WARNING", "1")  # the successor is known and planned for
+    config = root / "mkdocs.yml"
+    if not config.exists():
+        _fail(f"{config}: the file is missing; run this where mkdocs.yml is, or pass --root")
+    mkdocs([*arguments, "--config-file", str(config)], standalone_mode=True)
+
+
+def _fail(message: str) -> NoReturn:
+    print(message, file=sys.stderr)
+    raise typer.Exit(2)
+
+
+def main() -> None:
+    app()

@@ -1,0 +1,61 @@
+"""MkDocs sink: the rendered catalogue as virtual files. Everything of substance is in load, check and render."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config import config_options as option
+from mkdocs.config.base import Config
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.plugins import BasePlugin, get_plugin_logger
+from mkdocs.structure.files import File, Files, InclusionLevel
+
+from .check import check
+from .load import read
+from .render import navigation, render
+
+log = get_plugin_logger("catalogue")
+WATCHED = ("patterns", "glossary", "implementations/records", "builder/templates")
+
+
+class CatalogueConfig(Config):
+    records = option.Type(str, default="")
+    """A folder of records of one's own, shown beside the committed ones; or set CATALOGUE_RECORDS."""
+
+
+class CataloguePlugin(BasePlugin[CatalogueConfig]):
+    def on_config(self, config: MkDocsConfig) -> MkDocsConfig:
+        """Load and check the catalogue, so that nothing is built from a broken one."""
+        self.root = Path(config.config_file_path).parent
+        given = self.config.records or os.environ.get("CATALOGUE_RECORDS", "")
+        own = self.root / given if given else None
+        config.watch += [str(self.root / folder) for folder in WATCHED if (self.root / folder).is_dir()]
+        catalogue, problems = read(self.root, own)
+        problems = sorted(problems + check(catalogue))
+        for problem in problems:
+            log.error(str(problem))
+        if problems:
+            raise PluginError(f"{len(problems)} problem{'s' * (len(problems) > 1)} in the catalogue, see above")
+        self.pages = render(catalogue)
+        config.nav = navigation(catalogue)
+        return config
+
+    def on_files(self, files: Files, config: MkDocsConfig, **_: Any) -> Files:
+        for path, content in self.pages.items():
+            hidden = path.startswith("glossary/") and path != "glossary/index.md"
+            inclusion = InclusionLevel.NOT_IN_NAV if hidden else InclusionLevel.UNDEFINED
+            file = File.generated(config, path, content=content, inclusion=inclusion)
+            file.edit_uri = _origin(path)
+            files.append(file)
+        return files
+
+
+def _origin(path: str) -> str | None:
+    """The YAML that a page is made of, for its edit link."""
+    folder, _, name = path.rpartition("/")
+    if folder in ("patterns", "glossary") and name.endswith(".md") and name != "index.md":
+        return f"{folder}/{name.removesuffix('.md')}.yml"
+    return None
