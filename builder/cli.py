@@ -23,9 +23,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pret
 SCHEMAS = {"pattern": Pattern, "term": Term, "vocabulary": Vocabulary, "references": dict[Key, Reference]}
 DOCS = "site_overrides/docs"
 
-Root = Annotated[
-    Path, typer.Option("--root", file_okay=False, help="The folder that holds patterns/ and glossary/.")
-]
+Root = Annotated[Path, typer.Option("--root", file_okay=False, help="The folder that holds patterns/ and glossary/.")]
 Records = Annotated[
     Path | None,
     typer.Option(

@@ -46,6 +46,7 @@ def svg(source: str, name: str, label: str) -> str:
     """The diagram as one SVG element; `name` keeps its ids apart, `label` is read in its place."""
     drawn = _draw(source)
     root = _clean(drawn, name)
+    _fit(root)
     root.set("role", "img")
     root.set("aria-label", label)
     root.set("xmlns", "http://www.w3.org/2000/svg")
@@ -59,6 +60,21 @@ def _draw(source: str) -> ET.Element:
     if not root.findall(f".//{SVG}text"):
         raise ValueError("the diagram is empty")
     return root
+
+
+def _fit(root: ET.Element) -> None:
+    """Widen the view to every corner of every polygon; the renderer forgets the tips of wide diamonds."""
+    left, top, width, height = map(float, root.get("viewBox", "").split())
+    right, bottom = left + width, top + height
+    heads = root.findall(".//marker/polygon")
+    for polygon in root.iter("polygon"):
+        if polygon not in heads:
+            numbers = [float(n) for n in re.findall(r"-?[\d.]+", polygon.get("points", ""))]
+            left, right = min(left, *(x - 4 for x in numbers[::2])), max(right, *(x + 4 for x in numbers[::2]))
+            top, bottom = min(top, *(y - 4 for y in numbers[1::2])), max(bottom, *(y + 4 for y in numbers[1::2]))
+    root.set("viewBox", f"{left:g} {top:g} {right - left:g} {bottom - top:g}")
+    root.set("width", f"{right - left:g}")
+    root.set("height", f"{bottom - top:g}")
 
 
 def _clean(element: ET.Element, name: str) -> ET.Element:

@@ -27,7 +27,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
-from implementations.record import ArmKind, Record
+from implementations.record import ArmKind, Estimate, Record
 
 
 class FigureError(ValueError):
@@ -119,9 +119,13 @@ def _check_rest(known: Any, rest: list[str], where: str) -> None:
 # ------------------------------------------------------------------------------------------------- writing
 
 
-def percent(value: float, step: float = 0.01) -> str:
-    """A share as a percentage; `step` is the size below which digits are noise."""
-    return f"{100 * value:.{0 if step >= 0.01 else 1}f}%"
+def percent(value: float) -> str:
+    return f"{100 * value:.0f}%"
+
+
+def share(value: float) -> str:
+    """A percentage that comes with an interval, so its first decimal can be judged."""
+    return f"{100 * value:.1f}%"
 
 
 def points(value: float) -> str:
@@ -201,24 +205,23 @@ def write(value: Any, form: str | None = None) -> str:
         return value
     if isinstance(value, list):
         return ", ".join(write(item, form) for item in value)
-    if isinstance(value, BaseModel):  # an Estimate: the only model that is one figure
+    if isinstance(value, Estimate):
         return estimate(value, form or "number")
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "none"}[value]
     return FORMATS[form or ("count" if isinstance(value, int) else "number")](value)
 
 
-def estimate(value: Any, form: str = "percent") -> str:
-    """A value and its 95% interval, to the digit that the interval supports."""
-    middle, low, high = estimate_parts(value, form)
-    return f"{middle} ({low} to {high})"
+def estimate(value: Estimate, form: str) -> str:
+    """A value and its 95% interval. The unit of a difference is said once."""
+    middle, low, high = interval(value, form)
+    return f"{middle} ({low.removesuffix(' points')} to {high.removesuffix(' points')})"
 
 
-def estimate_parts(value: Any, form: str = "percent") -> tuple[str, str, str]:
-    if form == "percent":
-        step = 0.01 if value.high - value.low >= 0.04 else 0.001
-        return tuple(percent(v, step) for v in (value.value, value.low, value.high))  # type: ignore[return-value]
-    return tuple(FORMATS[form](v) for v in (value.value, value.low, value.high))  # type: ignore[return-value]
+def interval(value: Estimate, form: str = "percent") -> tuple[str, str, str]:
+    """A value and the ends of its 95% interval, each in `form`."""
+    wrote = share if form == "percent" else FORMATS[form]
+    return wrote(value.value), wrote(value.low), wrote(value.high)
 
 
 def check_format(form: str | None) -> None:

@@ -242,7 +242,8 @@ class Page(Writer):
         return Markup(f"{'own-run' if results.own else 'run'}-{name}")
 
     def either(self, texts: list[str]) -> Markup:
-        return Markup("; or ").join(self.text(text) for text in texts)
+        """Answers of the vocabulary, any of which will do."""
+        return Markup(" or ").join(Markup("“{}”").format(self.text(text)) for text in texts)
 
     def known(self, slugs: list[str]) -> list[Term]:
         return [self.catalogue.terms[slug] for slug in slugs if slug in self.catalogue.terms]

@@ -58,7 +58,7 @@ class Results:
     def machine(self) -> str:
         m = self.record.machine
         where = m.gpu or m.processor
-        return f"{where}, {m.cores} core{'s' if m.cores != 1 else ''}, {figures.number(m.memory_gib)} GiB"
+        return f"{where}, {m.cores} core{'s' if m.cores != 1 else ''}, {m.memory_gib:.3g} GiB"
 
     @property
     def source(self) -> str:
@@ -69,11 +69,13 @@ class Results:
 
     @property
     def metric(self) -> str:
-        return metric_title(self.record.primary_metric)
+        """The primary metric's name, as it stands inside a sentence."""
+        title = metric_title(self.record.primary_metric)
+        return title if title[1:2].isupper() else title[0].lower() + title[1:]
 
     @property
     def retention(self) -> tuple[str, str, str]:
-        return figures.estimate_parts(self.record.retention)
+        return figures.interval(self.record.retention)
 
     @property
     def speedup(self) -> str:
@@ -183,8 +185,9 @@ def _value(estimate: Any, metric: str) -> Value | None:
     if estimate is None:
         return None
     form = metric_form(metric)
-    text, low, high = figures.estimate_parts(estimate, form)
-    seeds = ", ".join(figures.FORMATS[form](v) for v in estimate.per_seed)
+    text, low, high = figures.interval(estimate, form)
+    write = figures.share if form == "percent" else figures.FORMATS[form]
+    seeds = " · ".join(write(v) for v in estimate.per_seed)
     return Value(text, low, high, seeds, _plot(estimate) if form == "percent" else Markup(""))
 
 
@@ -199,5 +202,5 @@ def _plot(estimate: Any) -> Markup:
         '<svg class="dp-plot" viewBox="0 0 120 20" width="120" height="20" aria-hidden="true">'
         '<path class="dp-plot__scale" d="M4 10H116M4 6V14M60 8V12M116 6V14"/>'
         f'<path class="dp-plot__interval" d="M{x(estimate.low)} 10H{x(estimate.high)}"/>{seeds}'
-        f'<circle class="dp-plot__value" cx="{x(estimate.value)}" cy="10" r="4"/></svg>'
+        f'<circle class="dp-plot__value" cx="{x(estimate.value)}" cy="10" r="3.2"/></svg>'
     )
