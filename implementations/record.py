@@ -56,7 +56,7 @@ class Task(Strict):
     name: str
     title: str
     data_sha256: str = Field(description="of every prompt and known fact the run used, in order")
-    sizes: dict[str, int] = Field(description="notes per split of one seed: gold, transfer, heldout, unseen")
+    sizes: dict[str, int] = Field(description="notes per split of one seed: gold, dev, transfer, heldout, unseen")
 
 
 class Model(Strict):
@@ -148,10 +148,10 @@ class Verdict(Strict):
 
 
 class Tuning(Strict):
-    """The learning-rate check of one arm: the loss on the development notes for each rate tried."""
+    """The learning-rate check of one arm: its primary metric on the development notes for each rate tried."""
 
     arm: ArmKind
-    dev_loss: dict[str, float]
+    dev_score: dict[str, float]
     chosen: float
 
 

@@ -56,7 +56,9 @@ TRANSFER_CODE = (
     "implementations/teachers/*.py",
     "implementations/transfer/*.py",
     "implementations/evaluation/measure.py",
+    "implementations/evaluation/serving.py",
     "implementations/evaluation/statistics.py",
+    "implementations/workspace.py",
 )
 
 PLATFORMS: dict[str, Platform] = {

@@ -1,0 +1,154 @@
+"""``distill``: run a pattern, render its report, list what can run where.
+
+Nothing heavy is imported until a command needs it, so ``distill --help`` starts at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from . import record as records
+from .errors import InputError
+from .registry import PLATFORMS, RECIPES, cell
+
+app = typer.Typer(
+    help="Distil a large model into a small one, and measure what was kept.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+console = Console(stderr=True)
+EXIT_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+
+@app.command("list")
+def list_(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for scripts.")] = False) -> None:
+    """Which pattern runs on which platform: direct, bridged or not yet."""
+    matrix = {
+        recipe.slug: {platform.slug: cell(recipe, platform).value for platform in PLATFORMS.values()}
+        for recipe in RECIPES.values()
+    }
+    if as_json:
+        print(json.dumps(matrix, indent=1))
+        return
+    table = Table("pattern", "needs", *PLATFORMS)
+    for recipe in RECIPES.values():
+        table.add_row(recipe.slug, recipe.needs.value, *matrix[recipe.slug].values())
+    Console().print(table)
+
+
+@app.command()
+def run(
+    pattern: Annotated[str, typer.Argument(help="A pattern of `distill list`.")],
+    teacher: Annotated[str, typer.Option(help="local (the embedded model) or local:PATH.")] = "local",
+    student: Annotated[
+        str, typer.Option(help="How many of the teacher's layers to keep, or the folder of a local model.")
+    ] = "10",
+    gold: Annotated[int, typer.Option(min=4, help="How many prompts come with an expert's answer.")] = 48,
+    prompts: Annotated[
+        Path | None, typer.Option(help='Your own: JSON lines of {"id", "prompt", "reference"?}.')
+    ] = None,
+    instruction: Annotated[str, typer.Option(help="The system instruction that goes with --prompts.")] = "",
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, with --prompts.")] = 128,
+    smoke: Annotated[bool, typer.Option("--smoke", help="The same code, shrunk to a minute.")] = False,
+    record: Annotated[
+        bool,
+        typer.Option("--record", help="Several seeds, learning rates checked; writes a record to commit."),
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Which notes are drawn, and their order in training.")] = 0,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="How many seeds, from --seed on. [1; 3 with --record]")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
+    workdir: Annotated[Path, typer.Option(help="Where ledger, models and runs are kept.")] = Path("runs"),
+    skip_empty: Annotated[
+        bool, typer.Option("--skip-empty", help="Learn from the rest when answers are empty.")
+    ] = False,
+) -> None:
+    """Run a pattern: ask the teacher, train the student and its control, measure, report."""
+    if pattern not in RECIPES:
+        raise InputError(f"no pattern {pattern!r}; choose one of: {', '.join(RECIPES)}")
+    _quiet()
+    with console.status("Loading torch and transformers"):
+        try:
+            from .evaluation.report import write
+            from .run import Options, execute
+        except ModuleNotFoundError as error:
+            raise InputError(
+                f"{error.name} is not installed; run: pip install 'distillation-patterns[train]'"
+            ) from error
+    command = shlex.join(["distill", *sys.argv[1:]])
+    options = Options(
+        pattern, teacher, student, gold, prompts, instruction, max_new_tokens, smoke, record, seed, seeds, device,
+        workdir, skip_empty, command,
+    )  # fmt: skip
+    folder, measured = execute(options, console)
+    report = write(folder)
+    _summary(measured)
+    out = Console()
+    out.print(f"report   {report}", soft_wrap=True, highlight=False)
+    out.print(f"student  {(folder / 'student').resolve()}", soft_wrap=True, highlight=False)
+    if record and not smoke:
+        path = records.RECORDS / f"{pattern}-local-{measured.date:%Y-%m-%d}.json"
+        records.save(measured, path)
+        out.print(f"record   {path}  (commit it: the pattern's page will show it)", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="A run's folder under runs/.")]) -> None:
+    """Render the report of a run again."""
+    from .evaluation.report import write
+
+    if not (run / "record.json").is_file():
+        raise InputError(f"{run}: no record.json; give the folder of a finished run, as `distill run` printed it")
+    print(write(run))
+
+
+def _summary(measured: records.Record) -> None:
+    """The arms on the held-out slice, and the verdict."""
+    table = Table("arm", "held out", "95% interval", title=measured.primary_metric.replace("_", " "))
+    for arm in measured.arms:
+        estimate = arm.metrics["heldout"][measured.primary_metric]
+        table.add_row(arm.title, f"{estimate.value:.3f}", f"{estimate.low:.3f} – {estimate.high:.3f}")
+    out = Console()
+    out.print(table)
+    kept = measured.retention
+    out.print(
+        f"retention {kept.value:.1%} ({kept.low:.1%} – {kept.high:.1%}) at {measured.speedup:.1f}× the teacher's "
+        f"tokens per second and {measured.student.bytes / measured.teacher.bytes:.0%} of its size",
+        highlight=False,
+    )
+    out.print(f"verdict  {measured.verdict.decision}. {measured.verdict.reason}", highlight=False)
+    if measured.smoke:
+        out.print("This was a smoke run: it shows that everything works; its figures mean nothing.", highlight=False)
+
+
+def _quiet() -> None:
+    """Our own bars say how far it is; the libraries' bars and advice would bury them. No network is ever asked."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def main() -> None:
+    """The entry point: what the user can mend is one message and status 2."""
+    try:
+        app()
+    except InputError as error:
+        console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(EXIT_INPUT)
+    except KeyboardInterrupt:
+        console.print("interrupted; the same command goes on where this one stopped", highlight=False)
+        sys.exit(EXIT_INTERRUPTED)

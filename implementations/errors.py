@@ -1,0 +1,42 @@
+"""What a user can mend. The command line prints the message alone and exits with status 2."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class InputError(Exception):
+    """Something the user gave or the machine lacks. The message names the place and the mend."""
+
+
+@contextmanager
+def disk_errors(where: Path) -> Iterator[None]:
+    """Turn a full or read-only disk under ``where`` into an InputError that says what to do."""
+    try:
+        yield
+    except Exception as error:  # torch and safetensors wrap the system's error in their own types
+        if _is_full(error):
+            raise InputError(
+                f"{where}: the disk is full; free some space (or give --workdir on another disk) and run the same "
+                "command again: every answer in the ledger and the last whole checkpoint are kept"
+            ) from error
+        if isinstance(error, PermissionError) or getattr(error, "errno", None) == errno.EROFS:
+            raise InputError(
+                f"{where}: cannot be written ({error.strerror}); give --workdir a folder you own"
+            ) from error
+        raise
+
+
+def _is_full(error: BaseException) -> bool:
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    text = str(error).lower()
+    return (
+        "no space left" in text
+        or "disk is full" in text
+        or "unexpected pos" in text
+        or "enforce fail at inline_container" in text
+    )

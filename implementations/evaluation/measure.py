@@ -1,0 +1,102 @@
+"""Scores of every arm on the same held-out items, and what they say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from rouge_score import rouge_scorer
+
+from ..record import Arm, ArmKind, Comparison, Curve, Decision, Estimate, Verdict
+from ..tasks.task import Item, Task
+from . import statistics
+
+TEACHER_OF_ROUGE = ArmKind.TEACHER_TUNED  # whose answers the students are compared with, word by word
+MARGIN = 0.02  # a difference of the primary metric smaller than this decides nothing
+
+
+@dataclass
+class ArmAnswers:
+    """One contender's answers: ``answers[slice][seed][item]``, and the trainings behind them, one a seed."""
+
+    kind: ArmKind
+    title: str
+    model: str
+    answers: dict[str, list[list[str]]] = field(default_factory=dict)
+    training: list[Curve] = field(default_factory=list)
+
+
+class Scoreboard:
+    """The metrics of all arms as matrices (seeds, items), from which every figure of the record is drawn."""
+
+    def __init__(self, task: Task, slices: dict[str, list[Item]], arms: list[ArmAnswers]):
+        self.task, self.slices, self.arms = task, slices, {arm.kind: arm for arm in arms}
+        self.reference = TEACHER_OF_ROUGE if TEACHER_OF_ROUGE in self.arms else ArmKind.TEACHER_SHIPPED
+        rouge = rouge_scorer.RougeScorer(["rougeL"])
+        self.matrix: dict[tuple[ArmKind, str, str], np.ndarray] = {}
+        for arm in arms:
+            for name, items in slices.items():
+                teacher = self.arms[self.reference].answers[name]
+                scored = [
+                    [
+                        task.metrics(answer, item)
+                        | {"rouge_l_to_teacher": rouge.score(taught, answer)["rougeL"].fmeasure}
+                        for answer, taught, item in zip(answers, taughts, items, strict=True)
+                    ]
+                    for answers, taughts in zip(arm.answers[name], teacher, strict=True)
+                ]
+                for metric in scored[0][0]:
+                    values = np.array([[s[metric] for s in row] for row in scored])
+                    self.matrix[arm.kind, name, metric] = values
+
+    def arm(self, kind: ArmKind) -> Arm:
+        """The arm as the record shows it: every metric of every slice with its interval."""
+        arm = self.arms[kind]
+        metrics: dict[str, dict[str, Estimate]] = {name: {} for name in self.slices}
+        for (owner, name, metric), values in self.matrix.items():
+            if owner == kind:
+                metrics[name][metric] = statistics.mean(values)
+        return Arm(kind=kind, title=arm.title, model=arm.model, metrics=metrics, training=arm.training)
+
+    def compare(self, a: ArmKind, b: ArmKind, name: str = "heldout") -> Comparison:
+        """``a`` − ``b`` in the primary metric."""
+        metric = self.task.primary
+        difference = statistics.difference(self.matrix[a, name, metric], self.matrix[b, name, metric])
+        return Comparison(a=a, b=b, slice=name, metric=metric, difference=difference)
+
+    def retention(self, name: str = "heldout") -> Estimate:
+        """Distilled student over the teacher it learnt from, primary metric."""
+        student = self.matrix[ArmKind.STUDENT_DISTILLED, name, self.task.primary]
+        return statistics.ratio(student, self.matrix[self.reference, name, self.task.primary])
+
+
+def verdict(board: Scoreboard) -> Verdict:
+    """Is the teacher worth it? Decided on the distilled student against the same student trained on the gold alone.
+
+    Distil when the whole interval of the difference lies above ``MARGIN``, do not when it lies below, and say
+    "unsure" when it covers it.
+    """
+    gain = board.compare(ArmKind.STUDENT_DISTILLED, ArmKind.STUDENT_GOLD).difference
+    lead = board.compare(board.reference, ArmKind.STUDENT_GOLD).difference
+    metric = board.task.primary.replace("_", " ")
+    against = (
+        f"The distilled student scores {_signed(gain)} {metric} against the same student trained on the gold alone"
+    )
+    if gain.low > MARGIN:
+        return Verdict(decision=Decision.DISTIL, reason=f"{against}: the teacher's answers are worth having.")
+    if gain.high <= MARGIN:
+        why = (
+            "the student learns the task from the gold directly, so the teacher adds nothing it lacks."
+            if lead.low <= MARGIN
+            else f"the teacher is better than that student ({_signed(lead)}), but the student does not learn it from "
+            "its answers; give it more of them, more steps or more layers."
+        )
+        return Verdict(decision=Decision.DO_NOT_DISTIL, reason=f"{against}: {why}")
+    return Verdict(
+        decision=Decision.UNSURE,
+        reason=f"{against}: the interval covers the margin of {MARGIN}; run more seeds or keep more notes held out.",
+    )
+
+
+def _signed(estimate: Estimate) -> str:
+    return f"{estimate.value:+.3f} (95% interval {estimate.low:+.3f} to {estimate.high:+.3f})"

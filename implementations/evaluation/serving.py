@@ -1,0 +1,63 @@
+"""How fast one model answers: latency, throughput and peak memory, measured in a process of its own.
+
+    python -m implementations.evaluation.serving MODEL_FOLDER REQUEST.json
+
+prints a dot for each answer timed, then a record.Serving as JSON. A fresh process, because peak memory is a property
+of a process and because nothing that ran before should warm a cache for one model and not for the other.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+from ..record import Serving
+
+WARM_UP = 1  # answers that are not counted
+
+
+def measure(folder: Path, instruction: str, prompts: list[str], limit: int, latency_n: int, device: str) -> Serving:
+    """Whole-answer latency of ``latency_n`` prompts at batch 1, then one batch of all ``prompts``."""
+    import numpy as np
+    import torch
+
+    from ..teachers.local import load
+    from ..transfer.generate import generate
+
+    model, tokenizer = load(folder, device)
+
+    def answer(some: list[str]) -> tuple[float, int]:
+        print(".", flush=True)
+        started = time.perf_counter()
+        done = [g for group in generate(model, tokenizer, instruction, some, limit, len(some)) for g in group]
+        if model.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - started, sum(g.completion_tokens for g in done)
+
+    seconds = [answer([prompt])[0] for prompt in prompts[: latency_n + WARM_UP]][WARM_UP:]
+    batch_seconds, tokens = answer(prompts)
+    if model.device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated() / 2**20
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    p50, p95 = np.percentile(seconds, [50, 95])
+    return Serving(
+        latency_p50_s=p50,
+        latency_p95_s=p95,
+        latency_n=len(seconds),
+        tokens_per_s=tokens / batch_seconds,
+        batch=len(prompts),
+        peak_memory_mib=peak,
+    )
+
+
+def main() -> None:
+    folder, request = Path(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text("utf-8"))
+    print(measure(folder, **request).model_dump_json())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Progress on the terminal: one bar a stage, with the time left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+Advance = Callable[[int], None]  # told how many of the stage's units are done in all
+
+
+class Stages:
+    """Shows each stage as a bar; where nobody watches, as one line when it starts and one when it ends."""
+
+    def __init__(self, console: Console):
+        self.console = console
+
+    @contextmanager
+    def stage(self, title: str, total: int | None) -> Iterator[Advance]:
+        """A bar for ``total`` units, or a spinner when how much there is to do is not known."""
+        if not self.console.is_terminal:
+            self.console.print(title, highlight=False)
+            yield lambda done: None
+            return
+        columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn()]
+        if total is not None:
+            columns += [MofNCompleteColumn(), TimeRemainingColumn(elapsed_when_finished=True)]
+        else:
+            columns += [TimeElapsedColumn()]
+        with Progress(*columns, console=self.console) as progress:
+            task = progress.add_task(title, total=total)
+            yield lambda done: progress.update(task, completed=done)
+            progress.update(task, total=total or 1, completed=total or 1)

@@ -1,0 +1,292 @@
+"""One run from options to record: what `distill run` does once the command line is read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from safetensors import safe_open
+
+from . import record as records
+from .errors import InputError, disk_errors
+from .evaluation import environment
+from .evaluation.measure import Scoreboard, verdict
+from .progress import Stages
+from .recipes import sequence_level as recipe
+from .record import ArmKind, Model, Record, Serving, Stage, write_atomic
+from .tasks.clinical_summary import ClinicalSummary
+from .tasks.task import Item, Sizes, Task
+from .tasks.user_prompts import UserPrompts
+from .teachers import embedded
+from .teachers.local import check_folder
+from .transfer.device import compute_dtype, pick_device
+from .transfer.trainer import TrainConfig
+from .workspace import Workspace
+
+LATENCY_N = 10  # answers timed at batch 1
+RECORD_LATENCY_N = 40
+RECORD_SEEDS = 3
+DEV = 16  # gold notes beyond --gold that choose the learning rate of a record
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for; the defaults of `distill run` are the command line's."""
+
+    pattern: str
+    teacher: str
+    student: str
+    gold: int
+    prompts: Path | None
+    instruction: str
+    max_new_tokens: int
+    smoke: bool
+    record: bool
+    seed: int
+    seeds: int | None
+    device: str
+    workdir: Path
+    skip_empty: bool
+    command: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The settings that follow from the options; equal plans are the same run."""
+
+    sizes: Sizes
+    seeds: list[int]
+    teacher_training: TrainConfig
+    student_training: TrainConfig
+    student: str
+    choose_rates: bool
+    latency_n: int
+
+
+def make_plan(options: Options) -> Plan:
+    """Shrink for --smoke, widen for --record."""
+    sizes = recipe.SMOKE_SIZES if options.smoke else recipe.SIZES._replace(gold=options.gold)
+    teacher_training, student_training = recipe.TEACHER_TRAINING, recipe.STUDENT_TRAINING
+    if options.smoke:
+        teacher_training = replace(teacher_training, steps=2, batch=4)
+        student_training = replace(student_training, steps=3, batch=4)
+    choose_rates = options.record and not options.smoke and options.prompts is None
+    if choose_rates:
+        sizes = sizes._replace(dev=DEV)
+    count = options.seeds or (RECORD_SEEDS if options.record and not options.smoke else 1)
+    return Plan(
+        sizes=sizes,
+        seeds=list(range(options.seed, options.seed + count)),
+        teacher_training=teacher_training,
+        student_training=student_training,
+        student=options.student,
+        choose_rates=choose_rates,
+        latency_n=2 if options.smoke else RECORD_LATENCY_N if options.record else LATENCY_N,
+    )
+
+
+def execute(options: Options, console: Console) -> tuple[Path, Record]:
+    """Run, and write the run's folder: record.json, items.jsonl, and a link to the student.
+
+    Interrupted anywhere and called again it goes on where it was. Raises InputError.
+    """
+    stages = Stages(console)
+    task = _task(options)
+    plan = make_plan(options)
+    code = records.code_sha256(options.pattern)
+    work = Workspace(options.workdir, code, stages, options.device)
+    shipped, teacher_name = _teacher(options, work)
+    start, student_name = _student(options, work, shipped, teacher_name)
+    described = {
+        "pattern": options.pattern,
+        "code": code,
+        "task": [task.name, task.instruction, task.max_new_tokens],
+        "teacher": work.identity(shipped),
+        "student": work.identity(start),
+        "plan": asdict(plan),
+    }
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()
+    folder = options.workdir / f"{options.pattern}-local-{'smoke-' if options.smoke else ''}{digest[:8]}"
+    if (folder / "record.json").exists():
+        console.print(f"{folder} is finished; delete it to run again", highlight=False)
+        return folder, records.load(folder / "record.json")
+    outcome = recipe.run(
+        work, task, shipped, start, plan.sizes, plan.seeds, plan.teacher_training, plan.student_training,
+        plan.choose_rates, options.skip_empty,
+    )  # fmt: skip
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        heldout = next(iter(outcome.slices.values()))
+        serving = {
+            name: _serving(work, folder / f"serving-{name}.json", name, path, task, heldout, plan.latency_n)
+            for name, path in (("teacher", outcome.teacher), ("student", outcome.student))
+        }
+        board = Scoreboard(task, outcome.slices, outcome.arms)
+        record = _record(options, plan, task, code, outcome, board, serving, work, (teacher_name, student_name))
+        _write_items(folder / "items.jsonl", task, outcome)
+        _link(folder / "student", outcome.student)
+        records.save(record, folder / "record.json")
+    return folder, record
+
+
+def _task(options: Options) -> Task:
+    if options.prompts is None:
+        return ClinicalSummary()
+    return UserPrompts(options.prompts, options.instruction, options.max_new_tokens)
+
+
+def _teacher(options: Options, work: Workspace) -> tuple[Path, str]:
+    """The teacher's folder and name: the embedded model, or ``local:PATH``."""
+    platform, _, path = options.teacher.partition(":")
+    if platform != "local":
+        raise InputError(
+            f"--teacher {options.teacher}: only local and local:PATH can be run so far; see `distill list`"
+        )
+    if path:
+        return check_folder(Path(path), "--teacher local:"), Path(path).resolve().name
+    folder = work.root / "models" / "embedded" / "model"
+    if not folder.exists():
+        with work.stages.stage(f"Unpack the embedded teacher ({embedded.NAME})", None), disk_errors(folder):
+            embedded.materialize(folder)
+    return folder, embedded.NAME
+
+
+def _student(options: Options, work: Workspace, shipped: Path, teacher_name: str) -> tuple[Path, str]:
+    """The untrained student's folder and name: a number of the teacher's layers, or any local model."""
+    if options.student.isdigit():
+        return work.cut(shipped, int(options.student)), f"{teacher_name}, {options.student} layers kept"
+    path = check_folder(Path(options.student), "--student")
+    return path, path.resolve().name
+
+
+def _serving(
+    work: Workspace, cached: Path, name: str, model: Path, task: Task, items: list[Item], latency_n: int
+) -> Serving:
+    """Measure ``model`` in a fresh process, once; see evaluation/serving.py."""
+    if cached.exists():
+        return Serving.model_validate_json(cached.read_text())
+    prompts = [item.prompt for item in items]
+    request = {
+        "instruction": task.instruction, "prompts": prompts, "limit": task.max_new_tokens, "latency_n": latency_n,
+        "device": work.device,
+    }  # fmt: skip
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        work.stages.stage(f"Time the {name}", latency_n + 1) as advance,
+    ):
+        question = Path(scratch) / "request.json"
+        question.write_text(json.dumps(request), "utf-8")
+        command = [sys.executable, "-m", "implementations.evaluation.serving", str(model), str(question)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=records.ROOT) as process:
+            lines = []
+            for line in process.stdout:
+                lines.append(line)
+                advance(len(lines))
+        if process.returncode != 0:
+            raise InputError(f"timing the {name} ended with status {process.returncode}; its message is above")
+    serving = Serving.model_validate_json(lines[-1])
+    write_atomic(cached, serving.model_dump_json())
+    return serving
+
+
+def _record(options, plan, task, code, outcome, board, serving, work, names) -> Record:
+    students = (ArmKind.STUDENT_DISTILLED, ArmKind.STUDENT_GOLD)
+    pairs = [students, (board.reference, ArmKind.STUDENT_GOLD), (ArmKind.STUDENT_DISTILLED, board.reference)]
+    dtype = str(compute_dtype(pick_device(options.device))).removeprefix("torch.")
+    return Record(
+        pattern=options.pattern,
+        platform="local",
+        command=options.command,
+        date=datetime.now(UTC).replace(microsecond=0),
+        smoke=options.smoke,
+        seeds=plan.seeds,
+        commit=environment.commit(),
+        code_sha256=code,
+        machine=environment.machine(),
+        packages=environment.packages(),
+        task=records.Task(name=task.name, title=task.title, **_data(task, plan)),
+        teacher=_model(names[0], outcome.teacher, dtype),
+        student=_model(names[1], outcome.student, dtype),
+        arms=[board.arm(kind) for kind in board.arms],
+        comparisons=[board.compare(a, b, name) for name in outcome.slices for a, b in pairs],
+        primary_metric=task.primary,
+        retention=board.retention(),
+        serving=serving,
+        tuning=outcome.tuning,
+        collection=outcome.collection,
+        stages=[Stage(name=name, seconds=round(seconds, 1)) for name, seconds in outcome.seconds.items()],
+        verdict=verdict(board),
+    )
+
+
+def _data(task: Task, plan: Plan) -> dict:
+    """Sizes of the splits, and a hash of every item of every seed."""
+    digest = hashlib.sha256()
+    sizes: dict[str, int] = {}
+    for seed in plan.seeds:
+        splits = task.splits(plan.sizes, seed)
+        named = {"gold": splits.gold, "dev": splits.dev, "transfer": splits.transfer, **splits.slices}
+        for name, items in named.items():
+            sizes[name] = len(items)
+            for item in items:
+                digest.update(json.dumps([name, item.prompt, item.reference, item.facts], sort_keys=True).encode())
+    return {"sizes": sizes, "data_sha256": digest.hexdigest()}
+
+
+def _model(name: str, folder: Path, dtype: str) -> Model:
+    """Size from the safetensors headers; nothing is loaded."""
+    parameters = size = 0
+    for path in folder.glob("*.safetensors"):
+        size += path.stat().st_size
+        with safe_open(path, "pt") as weights:
+            for key in weights.keys():  # noqa: SIM118 - no mapping, it has no other iteration
+                count = 1
+                for extent in weights.get_slice(key).get_shape():
+                    count *= extent
+                parameters += count
+    layers = json.loads((folder / "config.json").read_text())["num_hidden_layers"]
+    return Model(name=name, parameters=parameters, bytes=size, layers=layers, dtype=dtype)
+
+
+def _write_items(path: Path, task: Task, outcome: recipe.Outcome) -> None:
+    """One line per held-out item: prompt, reference, facts, and each arm's answers with their scores."""
+    lines = []
+    for name, items in outcome.slices.items():
+        for i, item in enumerate(items):
+            answers = {
+                arm.kind: [
+                    {
+                        "text": by_item[i],
+                        "metrics": task.metrics(by_item[i], item),
+                        **_marked(task, by_item[i], item),
+                    }
+                    for by_item in arm.answers[name]
+                ]
+                for arm in outcome.arms
+            }
+            lines.append(
+                json.dumps(
+                    {"slice": name, "id": item.id, "prompt": item.prompt, "reference": item.reference,
+                     "facts": item.facts, "answers": answers},
+                    ensure_ascii=False,
+                )
+            )  # fmt: skip
+    write_atomic(path, "\n".join(lines) + "\n")
+
+
+def _marked(task: Task, answer: str, item: Item) -> dict:
+    return task.marks(answer, item)._asdict()
+
+
+def _link(link: Path, target: Path) -> None:
+    """``link`` points to ``target`` by a relative path, so the work folder can be moved as a whole."""
+    link.unlink(missing_ok=True)
+    link.symlink_to(os.path.relpath(target, link.parent), target_is_directory=True)

