@@ -331,7 +331,8 @@ QUANTITY = re.compile(r"[~≈<>≤≥+\-−]?\s*[$€£]?\d[\d.,]*\s*(%|x|×|k|m
 NUMBER = re.compile(r"(?<![\w.])[~≈+\-−]?[$€£]?\d[\w.,:/%×–-]*\w*[%×]?|[^\W\d_][\w./+-]*\d[\w./+%×-]*", re.U)
 YEAR = re.compile(
     r"\b(?:in|since|until|of|from|by|before|after|al\.|January|February|March|April|May|June|July|August"
-    r"|September|October|November|December)\s+\(?((?:19|20)\d\d)\b(?!\s*(?:%|x|×|[a-z]+s\b))"
+    r"|September|October|November|December)\s+\(?((?:19|20)\d\d)\b(?!\s*(?:%|x|×|[a-z]+s\b))",
+    re.I,
 )
 DATE = re.compile(r"\b\d{4}-\d{2}(-\d{2})?\b")
 LABEL = re.compile(

@@ -57,8 +57,9 @@ def svg(source: str, name: str, label: str) -> str:
 def _draw(source: str) -> ET.Element:
     text = "\n".join(line for line in source.splitlines() if not line.strip().startswith("%%"))
     root = ET.fromstring(merm.render_diagram(text))
-    if not root.findall(f".//{SVG}text"):
-        raise ValueError("the diagram is empty")
+    classes = {element.get("class", "").split("-")[0] for element in root.iter()}
+    if not classes & {"edge", "seq", "transition"}:
+        raise ValueError("nothing is connected to anything; a bracket may be open")
     return root
 
 

@@ -90,6 +90,8 @@ def check_path(path: str) -> None:
             raise FigureError("comparisons is followed by a-b, a slice and a metric")
         known, rest = get_args(Record.model_fields["arms"].annotation)[0], ["metrics", *rest[1:]]
     elif first == "stages":
+        if not rest:
+            raise FigureError("stages is followed by a stage's name")
         known, rest = float, rest[1:]
     elif first in Record.model_fields:
         known = Record.model_fields[first].annotation

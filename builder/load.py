@@ -71,11 +71,9 @@ class Source:
 
     def position(self, path: Path_) -> tuple[int, int]:
         """Where the value at `path` begins; if there is none, where the nearest thing above it does."""
-        while path:
-            if place := self.values.get(path) or self.keys.get(path):
-                return place
+        while path and path not in self.values and path not in self.keys:
             path = path[:-1]
-        return 1, 1
+        return self.values.get(path) or self.keys.get(path) or (1, 1)
 
     def find(self, path: Path_, quoted: str, nth: int = 0) -> tuple[int, int]:
         """Where the n-th `quoted` in the text at `path` stands; the text's beginning if folding hides it."""
@@ -256,7 +254,9 @@ def _yaml_mend(error: yaml.MarkedYAMLError) -> str:
     if "mapping values" in about:
         return "put a text that contains `: ` in quotes"
     if "cannot start any token" in about:
-        return "put a text that begins with @, `, % or & in quotes"
+        return "put a text that begins with @, ` or % in quotes"
+    if "alphabetic or numeric" in about:
+        return "put a text that begins with * or & in quotes"
     return "see that indentation, quotes and brackets match here and just above"
 
 
@@ -424,14 +424,15 @@ def _explain(source: Source, error: ErrorDetails, model: Any) -> Problem:
 
 
 def _wrong_type(given: Any, wanted: str, about: str) -> tuple[str, str]:
+    mend = f"write {wanted}: {about}" if about else f"write {wanted}"
     if given is None:
-        return "empty", f"write {wanted}: {about}"
+        return "empty", mend
     if isinstance(given, Number):
         return f"{given.text} is read as a number", f'put it in quotes: "{given.text}"'
     if isinstance(given, bool):
         return f"{str(given).lower()} is read as true or false", f'put it in quotes: "{str(given).lower()}"'
     name = "a list" if isinstance(given, list) else "a mapping" if isinstance(given, dict) else "text"
-    return f"is {name}, not {wanted}", f"write {wanted}: {about}"
+    return f"is {name}, not {wanted}", mend
 
 
 def _show(value: Any) -> str:

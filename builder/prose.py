@@ -82,13 +82,13 @@ def parse(text: str) -> list[Block]:
     blocks: list[Block] = []
     for chunk in re.split(r"\n\s*\n", text.strip()):
         kind, items = "", []
-        for line in chunk.splitlines():
+        for line in map(str.strip, chunk.splitlines()):
             marker = "bullets" if BULLET.match(line) else "numbers" if NUMBER.match(line) else ""
             if items and (not marker or marker == kind):
                 if marker:
                     items.append(line)
                 else:
-                    items[-1] += " " + line.strip()
+                    items[-1] += " " + line
                 continue
             if items:
                 blocks.append(_block(kind, items))

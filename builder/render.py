@@ -327,7 +327,6 @@ class PatternPage(Page):
                     "title": platform.title,
                     "status": status(self.pattern.slug, slug),
                     "gives": _and([SIGNALS[s] for s in Signal if s in platform.gives]),
-                    "why": platform.why,
                     "leaves": platform.leaves_machine,
                     "enough": self.recipe is not None and self.recipe.needs in platform.gives,
                     "command": command,

@@ -1,0 +1,167 @@
+"""Every bad fixture gives exactly the messages in its first lines; the good and the real catalogue give none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from builder_samples import BAD, GOOD, ROOT, copy_good, load, make_record, measured
+
+from builder.check import check, uncited
+from builder.load import MAX_BYTES
+from implementations.record import save
+
+TARGETS = {
+    "pattern": "patterns/sequence-level.yml",
+    "term": "glossary/teacher.yml",
+    "references": "patterns/_references.yml",
+    "vocabulary": "patterns/_vocabulary.yml",
+}
+
+
+def expected(path: Path) -> list[str]:
+    lines = path.read_text("utf-8-sig").splitlines()
+    count = next(i for i, line in enumerate([*lines, ""]) if not line.startswith("# "))
+    return [line.removeprefix("# ") for line in lines[:count]]
+
+
+@pytest.mark.parametrize("path", sorted(BAD.glob("*.yml")), ids=lambda path: path.stem)
+def test_bad_file_gives_its_messages(path: Path, tmp_path: Path) -> None:
+    root = copy_good(tmp_path)
+    (root / TARGETS[path.stem.split("-")[0]]).write_bytes(path.read_bytes())
+    assert [str(problem) for problem in load(root)[1]] == expected(path)
+
+
+def test_there_are_many_bad_files_and_each_expects_something() -> None:
+    paths = list(BAD.glob("*.yml"))
+    assert len(paths) >= 60
+    assert all(expected(path) for path in paths)
+
+
+@pytest.mark.parametrize("root", [GOOD, ROOT], ids=["sample", "real"])
+def test_good_catalogue_has_no_problem(root: Path) -> None:
+    catalogue, problems = load(root)
+    assert [str(p) for p in problems] == []
+    assert catalogue.patterns and catalogue.terms
+
+
+def test_all_problems_of_all_files_come_at_once(tmp_path: Path) -> None:
+    root = copy_good(tmp_path)
+    for name in ("patterns/sequence-level.yml", "glossary/teacher.yml", "glossary/student.yml"):
+        path = root / name
+        path.write_text(path.read_text("utf-8").replace("slug: ", "slog: ", 1), "utf-8")
+    files = [problem.file for problem in load(root)[1]]
+    assert files == [
+        "glossary/student.yml",
+        "glossary/student.yml",
+        "glossary/teacher.yml",
+        "glossary/teacher.yml",
+        "patterns/sequence-level.yml",
+        "patterns/sequence-level.yml",
+    ]
+
+
+def test_links_to_a_broken_file_are_not_reported_too(tmp_path: Path) -> None:
+    root = copy_good(tmp_path)
+    (root / "glossary/teacher.yml").write_text("slug: [", "utf-8")
+    problems = load(root)[1]
+    assert {problem.file for problem in problems} == {"glossary/teacher.yml"}
+
+
+def test_huge_file_is_not_read(tmp_path: Path) -> None:
+    root = copy_good(tmp_path)
+    (root / "glossary/teacher.yml").write_text("a" * (10 * MAX_BYTES), "utf-8")
+    assert str(load(root)[1][0]) == (
+        "glossary/teacher.yml:1:1: the file is larger than 1,000,000 bytes; split it into several"
+    )
+
+
+def test_file_that_is_not_utf8(tmp_path: Path) -> None:
+    root = copy_good(tmp_path)
+    (root / "glossary/teacher.yml").write_bytes(b"slug: teacher\nterm: caf\xe9\n")
+    assert str(load(root)[1][0]) == "glossary/teacher.yml:2:1: byte 0xe9 is not UTF-8; save it as UTF-8"
+
+
+def test_other_yaml_suffix(tmp_path: Path) -> None:
+    root = copy_good(tmp_path)
+    (root / "glossary/student.yml").rename(root / "glossary/student.yaml")
+    assert str(load(root)[1][0]) == ("glossary/student.yaml:1:1: the name ends in .yaml; rename it to student.yml")
+
+
+def test_missing_vocabulary(tmp_path: Path) -> None:
+    root = copy_good(tmp_path)
+    (root / "patterns/_vocabulary.yml").unlink()
+    problems = [str(problem) for problem in load(root)[1]]
+    assert "patterns/_vocabulary.yml:1:1: the file is missing; every catalogue needs it" in problems
+
+
+# ------------------------------------------------------------------------------------------------- records
+
+
+def test_record_that_does_not_load_names_its_file_and_field(tmp_path: Path) -> None:
+    root = copy_good(tmp_path)
+    folder = root / "implementations/records"
+    folder.mkdir(parents=True)
+    (folder / "a.json").write_text('{"pattern": 3}', "utf-8")
+    (folder / "b.json").write_text("{", "utf-8")
+    first, second = load(root)[1]
+    assert str(first).startswith("implementations/records/a.json:1:1: pattern: ")
+    assert second.file == "implementations/records/b.json"
+    assert first.mend == "write it again with `distill run --record`"
+
+
+def test_foreign_and_smoke_records(tmp_path: Path) -> None:
+    root = copy_good(tmp_path)
+    folder = root / "implementations/records"
+    save(make_record(pattern="unheard-of"), folder / "foreign.json")
+    save(make_record(smoke=True), folder / "smoke.json")
+    assert [str(p) for p in load(root)[1]] == [
+        "implementations/records/foreign.json:1:1: pattern: there is no pattern “unheard-of”; "
+        "add patterns/unheard-of.yml, or delete the record",
+        "implementations/records/smoke.json:1:1: smoke: a smoke run measures nothing; "
+        "write it again with `distill run --record`",
+    ]
+
+
+def test_figure_that_the_record_lacks(tmp_path: Path) -> None:
+    root = copy_good(tmp_path)
+    path = root / "patterns/sequence-level.yml"
+    path.write_text(path.read_text("utf-8").replace("record: speedup", "record: stages.warm_up"), "utf-8")
+    assert load(root)[1] == []  # without a record nobody can tell
+    save(make_record(), root / "implementations/records/a.json")
+    (problem,) = load(root)[1]
+    assert "stages has no warm_up; it has collect, distil" in problem.what
+
+
+def test_own_smoke_records_are_welcome(tmp_path: Path) -> None:
+    catalogue, _ = load(copy_good(tmp_path))
+    catalogue.records.append(measured(own=True, smoke=True))
+    assert check(catalogue) == []
+
+
+# ------------------------------------------------------------------------------------------------- numbers
+
+
+@pytest.mark.parametrize(
+    ("text", "figures"),
+    [
+        ("It keeps 97% of it.", ["97%"]),
+        ("It keeps 97% of it [@a, p. 1].", []),
+        ("It keeps 97% of it. [@a, p. 1] says so.", ["97%"]),
+        ("It is 10x faster, or 2.5 times, or 10–50× cheaper.", ["10x", "2.5", "10–50×"]),
+        ("It takes 40 ms and $3 for 1,000 tokens.", ["40", "$3", "1,000"]),
+        ("Its 135M parameters and 7B friends.", ["135M", "7B"]),
+        ("**90%** and *8* and [5 of them](https://example.org/12).", ["90%", "8", "5"]),
+        ("- first 3\n- then 4 [@a]\n- last 5", ["3", "5"]),
+        ("T5, GPT-4, p95, F1, bf16, SmolLM2-135M and 8-bit.", []),
+        ("In 2015, since 2020 (Mirzadeh et al. 2020), on 2026-11-22.", []),
+        ("Step 2 of phase 1, see section 4.", []),
+        ("Set `T = 4`, then run `distill run --gold 48`.", []),
+        ("Never write `97%` as code.", ["97%"]),
+        ("It kept [[record: retention | percent]] of 48.", ["48"]),
+        ("It kept [[record: retention | percent]].", []),
+        ("E.g. six, cf. sec. three, i.e. none.", []),
+    ],
+)
+def test_a_figure_needs_a_source(text: str, figures: list[str]) -> None:
+    assert [figure for figure, _ in uncited(text)] == figures
