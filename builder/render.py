@@ -6,6 +6,7 @@ templates' `finalize`, which encodes it too. Only the templates themselves and t
 
 from __future__ import annotations
 
+import html
 import json
 import posixpath
 import re
@@ -74,7 +75,7 @@ def render(catalogue: Catalogue) -> dict[str, str]:
 def navigation(catalogue: Catalogue) -> list[Any]:
     """The site's navigation, as MkDocs writes it. Terms are reached from the glossary's index."""
     by_title = sorted(catalogue.patterns.values(), key=lambda p: p.title.lower())
-    patterns = [{plain(p.title): f"patterns/{p.slug}.md"} for p in by_title]
+    patterns = [{head(p.title): f"patterns/{p.slug}.md"} for p in by_title]
     return [
         {"Home": "index.md"},
         {"Patterns": ["patterns/index.md", *patterns]},
@@ -100,9 +101,9 @@ def page_url(catalogue: Catalogue, path: str) -> str:
 
 
 def citation(catalogue: Catalogue, term: Term) -> Citation:
-    html = page_url(catalogue, f"glossary/{term.slug}.md")
+    page = page_url(catalogue, f"glossary/{term.slug}.md")
     publication = catalogue.vocabulary.publication.model_dump() if catalogue.vocabulary else {}
-    links = {"canonical_url": html, "html_url": html, "json_url": html.removesuffix(".html") + ".json"}
+    links = {"canonical_url": page, "html_url": page, "json_url": page.removesuffix(".html") + ".json"}
     return Citation.model_construct(**links, **publication)
 
 
@@ -183,9 +184,6 @@ class Page(Writer):
 
     def text(self, text: str) -> Markup:
         return Markup(self.line(text))
-
-    def plain(self, text: str) -> str:
-        return plain(text)
 
     def to(self, path: str) -> Markup:
         """The relative address of another page or file."""
@@ -420,4 +418,11 @@ def _full(ref: Reference) -> str:
 
 
 ENVIRONMENT.filters["day"] = day
-ENVIRONMENT.filters["yaml"] = lambda text: Markup(json.dumps(str(text), ensure_ascii=False))
+
+
+def head(text: str) -> str:
+    """A title or description for a page's head. MkDocs' templates print both as they are, so encode them here."""
+    return html.escape(plain(text))
+
+
+ENVIRONMENT.filters["head"] = lambda text: Markup(json.dumps(head(text), ensure_ascii=False))

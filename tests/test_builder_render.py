@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import copy
+import html
 import json
 import re
 from dataclasses import replace
@@ -28,7 +29,7 @@ def with_records(*records: Measured) -> Catalogue:
 def body(page: str) -> str:
     """The page without addresses, tags, dates, versions, references and front matter: what a reader reads."""
     text = page.split("---\n", 2)[2].split("\n## References")[0]
-    return re.sub(r"<[^>]*>|\]\([^)]*\)|\{ #[^}]*\}", "", text)
+    return html.unescape(re.sub(r"<[^>]*>|\]\([^)]*\)|\{ #[^}]*\}", "", text))
 
 
 def test_render_is_pure(monkeypatch: pytest.MonkeyPatch) -> None:
