@@ -51,7 +51,8 @@ def svg(source: str, name: str, label: str) -> str:
     root.set("aria-label", label)
     root.set("xmlns", "http://www.w3.org/2000/svg")
     root.set("class", "dp-diagram__svg")
-    return re.sub(r"\s*\n\s*", "", ET.tostring(root, encoding="unicode"))
+    drawing = re.sub(r"\s*\n\s*", "", ET.tostring(root, encoding="unicode"))
+    return re.sub(r"[\[\]{}*_`]", lambda m: f"&#{ord(m[0])};", drawing)  # words of labels, never Markdown
 
 
 def _draw(source: str) -> ET.Element:
@@ -82,9 +83,9 @@ def _clean(element: ET.Element, name: str) -> ET.Element:
     out = ET.Element(element.tag.removeprefix(SVG))
     for key, value in element.attrib.items():
         if key == "id":
-            out.set("id", f"{name}-{value}")
+            out.set("id", f"{name}-{value}".replace("_", "-"))
         elif key in ("marker-end", "marker-start") and (match := LOCAL.fullmatch(value)):
-            out.set(key, f"url(#{name}-{match[1]})")
+            out.set(key, f"url(#{name}-{match[1]})".replace("_", "-"))
         elif key in ATTRIBUTES:
             out.set(key, value)
     out.text, out.tail = element.text, element.tail
