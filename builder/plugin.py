@@ -18,7 +18,7 @@ from .load import read
 from .render import navigation, render
 
 log = get_plugin_logger("catalogue")
-WATCHED = ("patterns", "glossary", "implementations/records", "builder/templates")
+WATCHED = ("patterns", "glossary", "implementations/records")
 
 
 class CatalogueConfig(Config):
@@ -32,7 +32,8 @@ class CataloguePlugin(BasePlugin[CatalogueConfig]):
         self.root = Path(config.config_file_path).parent
         given = self.config.records or os.environ.get("CATALOGUE_RECORDS", "")
         own = self.root / given if given else None
-        config.watch += [str(self.root / folder) for folder in WATCHED if (self.root / folder).is_dir()]
+        folders = [self.root / folder for folder in WATCHED] + ([own] if own else [])
+        config.watch += [str(folder) for folder in folders if folder.is_dir()]
         catalogue, problems = read(self.root, own)
         problems = sorted(problems + check(catalogue))
         for problem in problems:

@@ -185,6 +185,10 @@ class Page(Writer):
     def text(self, text: str) -> Markup:
         return Markup(self.line(text))
 
+    def title(self, text: str) -> Markup:
+        """A line that begins with a capital, for headings and lists."""
+        return self.text(text[:1].upper() + text[1:])
+
     def to(self, path: str) -> Markup:
         """The relative address of another page or file."""
         return Markup(posixpath.relpath(path, posixpath.dirname(self.path) or "."))
