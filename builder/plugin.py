@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from mkdocs.plugins import BasePlugin, get_plugin_logger
 from mkdocs.structure.files import File, Files, InclusionLevel
 
 from .check import check
-from .load import read
+from .load import Problem, read
 from .render import navigation, render
 
 log = get_plugin_logger("catalogue")
@@ -27,6 +28,16 @@ class CatalogueConfig(Config):
 
 
 class CataloguePlugin(BasePlugin[CatalogueConfig]):
+    """`mkdocs build` stops at a broken catalogue; `mkdocs serve` goes on with the last good one and says so."""
+
+    serving = False
+    pages: dict[str, str] | None = None
+    nav: list[Any]
+    problems: list[Problem]
+
+    def on_startup(self, *, command: str, **_: Any) -> None:
+        self.serving = command == "serve"  # having this event also keeps the plugin, and its pages, over rebuilds
+
     def on_config(self, config: MkDocsConfig) -> MkDocsConfig:
         """Load and check the catalogue, so that nothing is built from a broken one."""
         self.root = Path(config.config_file_path).parent
@@ -35,16 +46,19 @@ class CataloguePlugin(BasePlugin[CatalogueConfig]):
         folders = [self.root / folder for folder in WATCHED] + ([own] if own else [])
         config.watch += [str(folder) for folder in folders if folder.is_dir()]
         catalogue, problems = read(self.root, own)
-        problems = sorted(problems + check(catalogue))
-        for problem in problems:
+        self.problems = sorted(problems + check(catalogue))
+        for problem in self.problems:
             log.error(str(problem))
-        if problems:
-            raise PluginError(f"{len(problems)} problem{'s' * (len(problems) > 1)} in the catalogue, see above")
-        self.pages = render(catalogue)
-        config.nav = navigation(catalogue)
+        if not self.problems:
+            self.pages, self.nav = render(catalogue), navigation(catalogue)
+        elif not self.serving or self.pages is None:
+            some = f"{len(self.problems)} problem{'s' * (len(self.problems) > 1)}"
+            raise PluginError(f"{some} in the catalogue, see above")
+        config.nav = self.nav
         return config
 
     def on_files(self, files: Files, config: MkDocsConfig, **_: Any) -> Files:
+        assert self.pages is not None
         for path, content in self.pages.items():
             hidden = path.startswith("glossary/") and path != "glossary/index.md"
             inclusion = InclusionLevel.NOT_IN_NAV if hidden else InclusionLevel.UNDEFINED
@@ -52,6 +66,13 @@ class CataloguePlugin(BasePlugin[CatalogueConfig]):
             file.edit_uri = _origin(path)
             files.append(file)
         return files
+
+    def on_page_content(self, html: str, **_: Any) -> str:
+        """Under `serve`, what is wrong stands on top of every page, which is the last that was right."""
+        if not self.problems:
+            return html
+        lines = "".join(f"<li><code>{escape(str(problem))}</code></li>" for problem in self.problems)
+        return f'<div class="dp-problems"><p>This page is the last good one. To mend:</p><ul>{lines}</ul></div>{html}'
 
 
 def _origin(path: str) -> str | None:
