@@ -29,7 +29,7 @@ Records = Annotated[
     typer.Option(
         "--records",
         envvar="CATALOGUE_RECORDS",
-        help="A folder of records of your own, shown beside the committed ones and marked as yours.",
+        help="A run's folder, or one of runs or records: shown beside what is committed, and marked as yours.",
     ),
 ]
 

@@ -171,24 +171,37 @@ def site_url(root: Path) -> str:
 
 
 def _read_records(root: Path, own: Path | None) -> tuple[list[Measured], list[Problem]]:
-    records, problems = [], []
-    folders = [(root / RECORDS, False), *([(own, True)] if own else [])]
-    for folder, is_own in folders:
-        if is_own and not folder.is_dir():
-            mend = "pass the folder that holds the run's record"
-            problems.append(Problem(str(folder), 1, 1, "", "there is no such folder of records", mend))
-        for path in sorted(folder.glob("*.json")):
-            name = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
-            try:
-                record = record_module.load(path)
-            except (RecordError, OSError, UnicodeDecodeError) as error:
-                what = str(error).removeprefix(f"{path}: ").removesuffix(RECORD_MEND).rstrip("; ")
-                problems.append(Problem(name, 1, 1, "", what, RECORD_MEND))
-                continue
+    """Committed records, then one's own; an own run that has been committed since is told once."""
+    records: list[Measured] = []
+    problems: list[Problem] = []
+    files = [(path, path.stem, False) for path in sorted((root / RECORDS).glob("*.json"))]
+    if own and not own.is_dir():
+        mend = "pass the folder of a run, or one that holds such folders or records"
+        problems.append(Problem(str(own), 1, 1, "", "there is no such folder of records", mend))
+    elif own:
+        files += [(path, name, True) for path, name in _own_files(own)]
+    for path, name, is_own in files:
+        try:
+            record = record_module.load(path)
+        except (RecordError, OSError, UnicodeDecodeError) as error:
+            file = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+            what = str(error).removeprefix(f"{path}: ").removesuffix(RECORD_MEND).rstrip("; ")
+            problems.append(Problem(file, 1, 1, "", what, RECORD_MEND))
+            continue
+        if record not in [measured.record for measured in records]:
             known = record.pattern in RECIPES
             stale = not known or record.code_sha256 != code_sha256(record.pattern)
-            records.append(Measured(path.stem, record, is_own, stale))
+            records.append(Measured(name, record, is_own, stale))
     return records, problems
+
+
+def _own_files(folder: Path) -> list[tuple[Path, str]]:
+    """Records by name: the folder's own record.json, or those of the runs inside it, or whatever JSON it holds."""
+    if (folder / "record.json").is_file():
+        return [(folder / "record.json", folder.name)]
+    if runs := sorted(folder.glob("*/record.json")):
+        return [(path, path.parent.name) for path in runs]
+    return [(path, path.stem) for path in sorted(folder.glob("*.json"))]
 
 
 RECORD_MEND = "write it again with `distill run --record`"

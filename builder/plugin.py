@@ -24,7 +24,7 @@ WATCHED = ("patterns", "glossary", "implementations/records")
 
 class CatalogueConfig(Config):
     records = option.Type(str, default="")
-    """A folder of records of one's own, shown beside the committed ones; or set CATALOGUE_RECORDS."""
+    """A run's folder, or one of runs or records, shown beside what is committed; or set CATALOGUE_RECORDS."""
 
 
 class CataloguePlugin(BasePlugin[CatalogueConfig]):

@@ -17,6 +17,7 @@ METRICS = {  # how a metric of a record is called and written; others are plain 
     "fact_precision": ("Fact precision", "percent"),
     "fact_recall": ("Fact recall", "percent"),
     "rouge_l": ("ROUGE-L", "percent"),
+    "rouge_l_to_teacher": ("ROUGE-L to the teacher", "percent"),
     "agreement": ("Agreement", "percent"),
 }
 SLICES = {

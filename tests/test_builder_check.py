@@ -139,6 +139,23 @@ def test_own_smoke_records_are_welcome(tmp_path: Path) -> None:
     assert check(catalogue) == []
 
 
+def test_own_records_by_folder(tmp_path: Path) -> None:
+    root, runs = copy_good(tmp_path / "catalogue"), tmp_path / "runs"
+    save(make_record(seeds=[1]), runs / "first/record.json")
+    save(make_record(seeds=[2]), runs / "second/record.json")
+    (runs / "first/serving.json").write_text("{}", "utf-8")
+
+    def names(own: Path) -> list[tuple[str, bool]]:
+        catalogue, problems = load(root, own)
+        assert problems == []
+        return [(measured.name, measured.own) for measured in catalogue.records]
+
+    assert names(runs) == [("first", True), ("second", True)]
+    assert names(runs / "first") == [("first", True)]
+    save(make_record(seeds=[1]), root / "implementations/records/committed.json")
+    assert names(runs) == [("committed", False), ("second", True)]
+
+
 # ------------------------------------------------------------------------------------------------- numbers
 
 
