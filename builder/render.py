@@ -323,7 +323,7 @@ class PatternPage(Page):
         """One entry a platform, in the registry's order: what it gives, what the recipe makes of it."""
         out = []
         for slug, platform in PLATFORMS.items():
-            command = f"distill run {self.pattern.slug}" + ("" if slug == "local" else f" --platform {slug}")
+            command = f"distill run {self.pattern.slug}" + ("" if slug == "local" else f" --teacher {slug}")
             out.append(
                 {
                     "title": platform.title,
