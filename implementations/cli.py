@@ -52,8 +52,11 @@ def run(
     pattern: Annotated[str, typer.Argument(help="A pattern of `distill list`.")],
     teacher: Annotated[str, typer.Option(help="local (the embedded model) or local:PATH.")] = "local",
     student: Annotated[
-        str, typer.Option(help="How many of the teacher's layers to keep, or the folder of a local model.")
-    ] = "10",
+        str | None,
+        typer.Option(
+            help="How many of the teacher's layers to keep, or the folder of a local model. [10; 2 with --smoke]"
+        ),
+    ] = None,
     gold: Annotated[int, typer.Option(min=4, help="How many prompts come with an expert's answer.")] = 48,
     prompts: Annotated[
         Path | None, typer.Option(help='Your own: JSON lines of {"id", "prompt", "reference"?}.')
@@ -139,6 +142,7 @@ def _quiet() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 

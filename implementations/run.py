@@ -32,8 +32,10 @@ from .transfer.trainer import TrainConfig
 from .workspace import Workspace
 
 LATENCY_N = 10  # answers timed at batch 1
-RECORD_LATENCY_N = 40
+RECORD_LATENCY_N = 30
 RECORD_SEEDS = 3
+SMOKE_TOKENS = 16
+SMOKE_LAYERS = "2"
 DEV = 16  # gold notes beyond --gold that choose the learning rate of a record
 
 
@@ -43,7 +45,7 @@ class Options:
 
     pattern: str
     teacher: str
-    student: str
+    student: str | None
     gold: int
     prompts: Path | None
     instruction: str
@@ -66,7 +68,6 @@ class Plan:
     seeds: list[int]
     teacher_training: TrainConfig
     student_training: TrainConfig
-    student: str
     choose_rates: bool
     latency_n: int
 
@@ -87,7 +88,6 @@ def make_plan(options: Options) -> Plan:
         seeds=list(range(options.seed, options.seed + count)),
         teacher_training=teacher_training,
         student_training=student_training,
-        student=options.student,
         choose_rates=choose_rates,
         latency_n=2 if options.smoke else RECORD_LATENCY_N if options.record else LATENCY_N,
     )
@@ -100,6 +100,8 @@ def execute(options: Options, console: Console) -> tuple[Path, Record]:
     """
     stages = Stages(console)
     task = _task(options)
+    if options.smoke:
+        task.max_new_tokens = SMOKE_TOKENS
     plan = make_plan(options)
     code = records.code_sha256(options.pattern)
     work = Workspace(options.workdir, code, stages, options.device)
@@ -120,15 +122,12 @@ def execute(options: Options, console: Console) -> tuple[Path, Record]:
         return folder, records.load(folder / "record.json")
     outcome = recipe.run(
         work, task, shipped, start, plan.sizes, plan.seeds, plan.teacher_training, plan.student_training,
-        plan.choose_rates, options.skip_empty,
+        plan.choose_rates, options.skip_empty, keep_truncated=options.smoke,
     )  # fmt: skip
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         heldout = next(iter(outcome.slices.values()))
-        serving = {
-            name: _serving(work, folder / f"serving-{name}.json", name, path, task, heldout, plan.latency_n)
-            for name, path in (("teacher", outcome.teacher), ("student", outcome.student))
-        }
+        serving = _serving(work, folder, outcome, task, heldout, plan.latency_n, together=options.smoke)
         board = Scoreboard(task, outcome.slices, outcome.arms)
         record = _record(options, plan, task, code, outcome, board, serving, work, (teacher_name, student_name))
         _write_items(folder / "items.jsonl", task, outcome)
@@ -161,40 +160,61 @@ def _teacher(options: Options, work: Workspace) -> tuple[Path, str]:
 
 def _student(options: Options, work: Workspace, shipped: Path, teacher_name: str) -> tuple[Path, str]:
     """The untrained student's folder and name: a number of the teacher's layers, or any local model."""
-    if options.student.isdigit():
-        return work.cut(shipped, int(options.student)), f"{teacher_name}, {options.student} layers kept"
-    path = check_folder(Path(options.student), "--student")
+    spec = options.student or (SMOKE_LAYERS if options.smoke else recipe.STUDENT_LAYERS)
+    if spec.isdigit():
+        return work.cut(shipped, int(spec)), f"{teacher_name}, {spec} layers kept"
+    path = check_folder(Path(spec), "--student")
     return path, path.resolve().name
 
 
 def _serving(
-    work: Workspace, cached: Path, name: str, model: Path, task: Task, items: list[Item], latency_n: int
-) -> Serving:
-    """Measure ``model`` in a fresh process, once; see evaluation/serving.py."""
-    if cached.exists():
-        return Serving.model_validate_json(cached.read_text())
-    prompts = [item.prompt for item in items]
+    work: Workspace,
+    folder: Path,
+    outcome: recipe.Outcome,
+    task: Task,
+    items: list[Item],
+    latency_n: int,
+    together: bool,
+) -> dict[str, Serving]:
+    """Measure teacher and student, once, each in a fresh process or both in one; see evaluation/serving.py."""
+    models = {"teacher": outcome.teacher, "student": outcome.student}
     request = {
-        "instruction": task.instruction, "prompts": prompts, "limit": task.max_new_tokens, "latency_n": latency_n,
+        "instruction": task.instruction,
+        "prompts": [item.prompt for item in items],
+        "limit": task.max_new_tokens,
+        "latency_n": latency_n,
         "device": work.device,
-    }  # fmt: skip
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        work.stages.stage(f"Time the {name}", latency_n + 1) as advance,
-    ):
+    }
+    measured: dict[str, Serving] = {}
+    for names in ([*models],) if together else ([name] for name in models):
+        cached = folder / f"serving-{'-'.join(names)}.json"
+        if not cached.exists():
+            title = f"Time the {' and the '.join(names)}"
+            servings = _time(work, title, [models[name] for name in names], request)
+            write_atomic(cached, json.dumps(dict(zip(names, servings, strict=True))))
+        measured |= {name: Serving.model_validate(s) for name, s in json.loads(cached.read_text()).items()}
+    return measured
+
+
+def _time(work: Workspace, title: str, models: list[Path], request: dict) -> list[dict]:
+    """What the timing process prints for ``models``. Raises InputError when it fails."""
+    dots = len(models) * (min(request["latency_n"] + 1, len(request["prompts"])) + 1)
+    with tempfile.TemporaryDirectory() as scratch, work.stages.stage(title, dots) as advance:
         question = Path(scratch) / "request.json"
         question.write_text(json.dumps(request), "utf-8")
-        command = [sys.executable, "-m", "implementations.evaluation.serving", str(model), str(question)]
+        command = [sys.executable, "-m", "implementations.evaluation.serving", str(question)]
+        command += [str(model.resolve()) for model in models]
+        servings, done = [], 0
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=records.ROOT) as process:
-            lines = []
             for line in process.stdout:
-                lines.append(line)
-                advance(len(lines))
-        if process.returncode != 0:
-            raise InputError(f"timing the {name} ended with status {process.returncode}; its message is above")
-    serving = Serving.model_validate_json(lines[-1])
-    write_atomic(cached, serving.model_dump_json())
-    return serving
+                if line == ".\n":
+                    done += 1
+                    advance(done)
+                else:
+                    servings.append(json.loads(line))
+    if process.returncode != 0:
+        raise InputError(f"{title.lower()}: the process ended with status {process.returncode}; its message is above")
+    return servings
 
 
 def _record(options, plan, task, code, outcome, board, serving, work, names) -> Record:

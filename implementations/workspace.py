@@ -10,10 +10,12 @@ had, and two runs that share a step share its result.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import IO
 
 from .errors import InputError, disk_errors
 from .progress import Stages
@@ -37,6 +39,7 @@ class Workspace:
         with disk_errors(root):
             root.mkdir(parents=True, exist_ok=True)
             (root / ".gitignore").write_text("*\n")  # runs hold prompts: never committed by accident
+        self._lock = _lock(root / "lock")
         self.ledger = Ledger(root / "ledger.sqlite")
         self._identity: dict[Path, str] = {}
 
@@ -86,3 +89,15 @@ class Workspace:
     def model(self, folder: Path, name: str) -> LocalTeacher:
         """The model in ``folder`` as something that answers."""
         return LocalTeacher(folder, name, self.device, identity=self.identity(folder))
+
+
+def _lock(path: Path) -> IO[str]:
+    """Hold ``path`` until this process ends, however it ends: two runs would write the same files."""
+    file = path.open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InputError(
+            f"{path.parent}: another run is at work here; wait for it, or give another --workdir"
+        ) from None
+    return file

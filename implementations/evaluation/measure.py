@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from rouge_score import rouge_scorer
 
 from ..record import Arm, ArmKind, Comparison, Curve, Decision, Estimate, Verdict
-from ..tasks.task import Item, Task
+from ..tasks.task import Item, Task, rouge_l
 from . import statistics
 
-TEACHER_OF_ROUGE = ArmKind.TEACHER_TUNED  # whose answers the students are compared with, word by word
 MARGIN = 0.02  # a difference of the primary metric smaller than this decides nothing
 
 
@@ -31,16 +29,14 @@ class Scoreboard:
 
     def __init__(self, task: Task, slices: dict[str, list[Item]], arms: list[ArmAnswers]):
         self.task, self.slices, self.arms = task, slices, {arm.kind: arm for arm in arms}
-        self.reference = TEACHER_OF_ROUGE if TEACHER_OF_ROUGE in self.arms else ArmKind.TEACHER_SHIPPED
-        rouge = rouge_scorer.RougeScorer(["rougeL"])
+        self.reference = ArmKind.TEACHER_TUNED  # whose answers the student learnt from
         self.matrix: dict[tuple[ArmKind, str, str], np.ndarray] = {}
         for arm in arms:
             for name, items in slices.items():
                 teacher = self.arms[self.reference].answers[name]
                 scored = [
                     [
-                        task.metrics(answer, item)
-                        | {"rouge_l_to_teacher": rouge.score(taught, answer)["rougeL"].fmeasure}
+                        task.metrics(answer, item) | {"rouge_l_to_teacher": rouge_l(taught, answer)}
                         for answer, taught, item in zip(answers, taughts, items, strict=True)
                     ]
                     for answers, taughts in zip(arm.answers[name], teacher, strict=True)
@@ -86,10 +82,10 @@ def verdict(board: Scoreboard) -> Verdict:
         return Verdict(decision=Decision.DISTIL, reason=f"{against}: the teacher's answers are worth having.")
     if gain.high <= MARGIN:
         why = (
-            "the student learns the task from the gold directly, so the teacher adds nothing it lacks."
+            f"the teacher does not measurably beat that student either ({_signed(lead)}), so it has nothing to teach it."
             if lead.low <= MARGIN
-            else f"the teacher is better than that student ({_signed(lead)}), but the student does not learn it from "
-            "its answers; give it more of them, more steps or more layers."
+            else f"the teacher beats that student ({_signed(lead)}), but its answers do not carry that over; try more of "
+            "them, more steps or more layers."
         )
         return Verdict(decision=Decision.DO_NOT_DISTIL, reason=f"{against}: {why}")
     return Verdict(

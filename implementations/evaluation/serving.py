@@ -1,9 +1,10 @@
 """How fast one model answers: latency, throughput and peak memory, measured in a process of its own.
 
-    python -m implementations.evaluation.serving MODEL_FOLDER REQUEST.json
+    python -m implementations.evaluation.serving REQUEST.json MODEL_FOLDER
 
 prints a dot for each answer timed, then a record.Serving as JSON. A fresh process, because peak memory is a property
-of a process and because nothing that ran before should warm a cache for one model and not for the other.
+of a process and because nothing that ran before should warm a cache for one model and not for the other. Several
+folders are measured one after the other, which is quicker and of no use but to see that it works.
 """
 
 from __future__ import annotations
@@ -39,10 +40,8 @@ def measure(folder: Path, instruction: str, prompts: list[str], limit: int, late
 
     seconds = [answer([prompt])[0] for prompt in prompts[: latency_n + WARM_UP]][WARM_UP:]
     batch_seconds, tokens = answer(prompts)
-    if model.device.type == "cuda":
-        peak = torch.cuda.max_memory_allocated() / 2**20
-    else:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    on_gpu = model.device.type == "cuda"
+    peak = torch.cuda.max_memory_allocated() / 2**20 if on_gpu else _peak_resident_mib()
     p50, p95 = np.percentile(seconds, [50, 95])
     return Serving(
         latency_p50_s=p50,
@@ -54,9 +53,19 @@ def measure(folder: Path, instruction: str, prompts: list[str], limit: int, late
     )
 
 
+def _peak_resident_mib() -> float:
+    """The most memory this process ever held. Linux counts a parent's peak into a child's getrusage, so not that."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        [kib] = [line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+        return int(kib) / 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
 def main() -> None:
-    folder, request = Path(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text("utf-8"))
-    print(measure(folder, **request).model_dump_json())
+    request, *folders = map(Path, sys.argv[1:])
+    for folder in folders:
+        print(measure(folder, **json.loads(request.read_text("utf-8"))).model_dump_json(), flush=True)
 
 
 if __name__ == "__main__":

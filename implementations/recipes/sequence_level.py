@@ -26,12 +26,12 @@ from ..teachers.teacher import Request
 from ..transfer.trainer import TrainConfig
 from ..workspace import Pairs, Workspace
 
-SIZES = Sizes(gold=48, dev=0, transfer=320, heldout=48, unseen=24)
-SMOKE_SIZES = Sizes(gold=8, dev=0, transfer=16, heldout=4, unseen=2)
-STUDENT_LAYERS = 10  # every third of the default teacher's 30
+SIZES = Sizes(gold=48, dev=0, transfer=256, heldout=48, unseen=24)
+SMOKE_SIZES = Sizes(gold=4, dev=0, transfer=8, heldout=2, unseen=2)
+STUDENT_LAYERS = "10"  # every third of the default teacher's 30
 TEACHER_TRAINING = TrainConfig(steps=20, learning_rate=3e-4)
-STUDENT_TRAINING = TrainConfig(steps=100, learning_rate=1e-3)
-LEARNING_RATES = (5e-4, 1e-3, 2e-3)  # tried for both student arms when a record is made
+STUDENT_TRAINING = TrainConfig(steps=90, learning_rate=1e-3)
+LEARNING_RATES = (5e-4, 1e-3)  # tried for both student arms when a record is made
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ def run(
     student_training: TrainConfig,
     choose_rates: bool,
     skip_empty: bool,
+    keep_truncated: bool,
 ) -> Outcome:
     """Run every arm for every seed. ``shipped`` is the teacher's folder, ``start`` the untrained student's.
 
@@ -92,7 +93,7 @@ def run(
         # 2. Let it answer the prompts that nobody answered.
         answers = _ask(work, f"Ask the tuned teacher{of}", tuned, task, splits.transfer)
         collected.append(answers)
-        transfer = _transfer_set(splits.transfer, answers, skip_empty)
+        transfer = _transfer_set(splits.transfer, answers, skip_empty, keep_truncated)
 
         # 3. Train the student on those answers, and its control on the gold: same start, same steps.
         material: dict[ArmKind, Pairs] = {ArmKind.STUDENT_GOLD: gold, ArmKind.STUDENT_DISTILLED: transfer}
@@ -114,11 +115,13 @@ def run(
             ArmKind.STUDENT_BEFORE: start,
             **trained,
         }
+        items = [item for slice_items in splits.slices.values() for item in slice_items]
         for kind, folder in folders.items():
-            for name, items in splits.slices.items():
-                answered = _ask(work, f"Evaluate: {arms[kind].title.lower()}, {name}{of}", folder, task, items)
-                arms[kind].answers.setdefault(name, []).append([a.text for a in answered.answers])
-                _add(seconds, "evaluate", sum(a.seconds for a in answered.answers))
+            answered = _ask(work, f"Evaluate: {arms[kind].title.lower()}{of}", folder, task, items).answers
+            _add(seconds, "evaluate", sum(answer.seconds for answer in answered))
+            texts = iter(answered)
+            for name, slice_items in splits.slices.items():
+                arms[kind].answers.setdefault(name, []).append([next(texts).text for _ in slice_items])
 
     for kind, stage in (
         (ArmKind.TEACHER_TUNED, "tune the teacher"),
@@ -143,8 +146,8 @@ def _ask(work: Workspace, title: str, folder: Path, task: Task, items: list[Item
     return work.ask(title, work.model(folder, title), requests)
 
 
-def _transfer_set(items: list[Item], collected: Collected, skip_empty: bool) -> Pairs:
-    """Prompts with the teacher's answers. Truncated answers are left out: a student must not learn to stop midway."""
+def _transfer_set(items: list[Item], collected: Collected, skip_empty: bool, keep_truncated: bool) -> Pairs:
+    """Prompts with the teacher's answers. Truncated ones are left out: a student must not learn to stop midway."""
     if collected.empty and not skip_empty:
         ids = ", ".join(items[i].id for i in collected.empty[:10])
         more = f" and {len(collected.empty) - 10} more" if len(collected.empty) > 10 else ""
@@ -155,7 +158,7 @@ def _transfer_set(items: list[Item], collected: Collected, skip_empty: bool) -> 
     pairs = [
         (item.prompt, answer.text)
         for item, answer in zip(items, collected.answers, strict=True)
-        if answer.text and not answer.truncated
+        if answer.text and (keep_truncated or not answer.truncated)
     ]
     if not pairs:
         raise InputError(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
+
+from rapidfuzz.distance import LCSseq
 
 
 @dataclass(frozen=True)
@@ -67,3 +70,10 @@ class Task(Protocol):
     def marks(self, answer: str, item: Item) -> Marks:
         """Which stretches of the answer are right, which are made up, and what it lacks."""
         ...
+
+
+def rouge_l(reference: str, answer: str) -> float:
+    """ROUGE-L: the F-measure of the longest common subsequence of words (Lin 2004, "ROUGE", sec. 3.1, with β = 1)."""
+    a, b = (re.findall(r"[a-z0-9]+", text.lower()) for text in (reference, answer))
+    common = LCSseq.similarity(a, b)
+    return 2 * common / (len(a) + len(b)) if common else 0.0

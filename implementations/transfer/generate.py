@@ -38,6 +38,7 @@ def generate(
     """
     encoded = [prompt_ids(tokenizer, instruction, prompt) for prompt in prompts]
     order = sorted(range(len(prompts)), key=lambda i: -len(encoded[i]))  # the longest first: memory fails early
+    stops = _stop_ids(model, tokenizer)
     model.eval()
     for at in range(0, len(order), batch):
         indices = order[at : at + batch]
@@ -49,14 +50,21 @@ def generate(
             do_sample=False,
             max_new_tokens=max_new_tokens,
             pad_token_id=tokenizer.pad_token_id,
-            eos_token_id=tokenizer.eos_token_id,
+            eos_token_id=sorted(stops),
         )
         new = output[:, inputs["input_ids"].shape[1] :].tolist()
-        yield [_generation(tokenizer, i, len(encoded[i]), ids) for i, ids in zip(indices, new, strict=True)]
+        yield [_generation(tokenizer, stops, i, len(encoded[i]), ids) for i, ids in zip(indices, new, strict=True)]
 
 
-def _generation(tokenizer: PreTrainedTokenizerBase, index: int, prompt_tokens: int, ids: list[int]) -> Generation:
-    ended = tokenizer.eos_token_id in ids
-    kept = ids[: ids.index(tokenizer.eos_token_id)] if ended else ids
-    text = tokenizer.decode(kept, skip_special_tokens=True).strip()
-    return Generation(index, text, prompt_tokens, len(kept) + ended, truncated=not ended)
+def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """What ends an answer: the tokenizer's end of sequence, and what the model's own configuration adds to it."""
+    configured = model.generation_config.eos_token_id
+    return {tokenizer.eos_token_id, *([configured] if isinstance(configured, int) else configured or [])}
+
+
+def _generation(
+    tokenizer: PreTrainedTokenizerBase, stops: set[int], index: int, prompt_tokens: int, ids: list[int]
+) -> Generation:
+    end = next((at for at, token in enumerate(ids) if token in stops), None)
+    text = tokenizer.decode(ids[:end], skip_special_tokens=True).strip()
+    return Generation(index, text, prompt_tokens, len(ids) if end is None else end + 1, truncated=end is None)

@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    PrinterCallback,
     Trainer,
     TrainerCallback,
     TrainingArguments,
@@ -24,7 +25,7 @@ from transformers import (
 
 from ..record import Curve, write_atomic
 from .chat import Row
-from .device import compute_dtype
+from .device import compute_dtype, keep_freed_memory
 
 IGNORED = -100  # the label value that cross_entropy and the Trainer's token count pass over
 FINISHED = "curve.json"  # written last: a folder that has it holds a whole training
@@ -129,6 +130,8 @@ def train(
     Raises OSError when the disk is full.
     """
     device = model.device
+    if device.type == "cpu":
+        keep_freed_memory()
     watch = _Watch(config.checkpoint_seconds, on_step)
     trainer = CompletionTrainer(
         model=model,
@@ -156,6 +159,7 @@ def train(
         processing_class=tokenizer,
         callbacks=[watch],
     )
+    trainer.remove_callback(PrinterCallback)  # the curve keeps what it would print
     model.config.use_cache = False
     trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder))
     model.config.use_cache = True
