@@ -82,10 +82,10 @@ def verdict(board: Scoreboard) -> Verdict:
         return Verdict(decision=Decision.DISTIL, reason=f"{against}: the teacher's answers are worth having.")
     if gain.high <= MARGIN:
         why = (
-            f"the teacher does not measurably beat that student either ({_signed(lead)}), so it has nothing to teach it."
+            f"the teacher does not measurably beat that student ({_signed(lead)}), so it has nothing to teach it."
             if lead.low <= MARGIN
-            else f"the teacher beats that student ({_signed(lead)}), but its answers do not carry that over; try more of "
-            "them, more steps or more layers."
+            else f"the teacher beats that student ({_signed(lead)}), but its answers do not carry that over; try "
+            "more of them, more steps or more layers."
         )
         return Verdict(decision=Decision.DO_NOT_DISTIL, reason=f"{against}: {why}")
     return Verdict(

@@ -6,10 +6,11 @@ Everything around the loss (optimizer, schedule, devices, checkpoints, resume) i
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -90,6 +91,22 @@ class LeftPadding:
         }
 
 
+def schedule(rows: list[Row], config: TrainConfig) -> list[Row]:
+    """The rows of every step in order: shuffled epochs, rows of like length in one batch, batches shuffled."""
+    rng = random.Random(config.seed)
+    wanted = config.steps * config.batch
+    ordered: list[Row] = []
+    while len(ordered) < wanted:
+        epoch = rng.sample(rows, len(rows))
+        # Sorting the whole epoch would make its batches the same in every epoch; within a window it does not.
+        window = config.batch * 8
+        windows = [sorted(epoch[i : i + window], key=lambda r: len(r.input_ids)) for i in range(0, len(epoch), window)]
+        batches = [w[i : i + config.batch] for w in windows for i in range(0, len(w), config.batch)]
+        rng.shuffle(batches)
+        ordered += [row for batch in batches for row in batch]
+    return ordered[:wanted]
+
+
 class _Watch(TrainerCallback):
     """Reports steps, counts seconds across restarts, and asks for a checkpoint by the clock."""
 
@@ -145,7 +162,7 @@ def train(
             seed=config.seed,
             use_cpu=device.type == "cpu",
             bf16=compute_dtype(device) == torch.bfloat16,
-            train_sampling_strategy="group_by_length",
+            train_sampling_strategy="sequential",  # `schedule` has drawn the order, so a resumed run keeps to it
             remove_unused_columns=False,
             logging_steps=1,
             logging_nan_inf_filter=False,  # a NaN is to be seen, and looking for it would wait for the device
@@ -154,7 +171,7 @@ def train(
             disable_tqdm=True,
             report_to="none",
         ),
-        train_dataset=[{"input_ids": r.input_ids, "completion": r.completion} for r in rows],
+        train_dataset=[asdict(r) for r in schedule(rows, config)],
         data_collator=LeftPadding(tokenizer.pad_token_id),
         processing_class=tokenizer,
         callbacks=[watch],
