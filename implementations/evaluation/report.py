@@ -7,7 +7,9 @@ other people's text, so everything is escaped and the page's own policy forbids 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterable
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -20,6 +22,7 @@ from ..record import Arm, ArmKind, Comparison, Curve, Estimate, Record
 from ..registry import RECIPES
 
 EXAMPLES = 10
+LINE = 60  # characters, where a text is cut for its length
 METRICS = {  # how a metric is called, what it is; all are shares from 0 to 1
     "fact_f1": ("Fact F1", "The harmonic mean of precision and recall."),
     "fact_precision": ("Fact precision", "Of what the answer states, the share that is true of its prompt."),
@@ -126,7 +129,7 @@ def _items(folder: Path) -> list[Item]:
 
 
 def _again(folder: Path) -> str:
-    return f"delete {folder} and give the run's command again: no answer is asked and no model trained a second time"
+    return f"delete {folder} and give the run's command again: answers and models that are kept are used again"
 
 
 # ----------------------------------------------------------------------------------------- what the page says
@@ -263,10 +266,15 @@ def plain(text: str) -> list[Segment]:
 
 
 def cut(parts: list[Segment], limit: int) -> tuple[list[Segment], list[Segment]]:
-    """``parts`` before and after ``limit`` characters; short of half as much again, nothing is cut off."""
-    if sum(len(s.text) for s in parts) <= 1.5 * limit:
+    """``parts`` before and after ``limit`` characters, a line break counting for a whole line of them.
+
+    What exceeds the limit by less than half is not cut off: a short rest is not worth a click.
+    """
+    whole = "".join(s.text for s in parts)
+    lengths = list(accumulate(LINE if character == "\n" else 1 for character in whole))
+    if not lengths or lengths[-1] <= 1.5 * limit:
         return parts, []
-    head, tail, left = [], [], limit
+    head, tail, left = [], [], bisect_right(lengths, limit)
     for text, kind in parts:
         head.append(Segment(text[:left], kind))
         tail.append(Segment(text[left:], kind))
@@ -303,13 +311,13 @@ class Axis(NamedTuple):
 
 def _curves(arms: list[Arm]) -> list[dict[str, Any]]:
     """A plot for each trained arm, all on one loss scale; each line is a seed's."""
-    losses = [loss for arm in arms for curve in arm.training for loss in curve.loss]
+    drawn = [(arm, [curve for curve in arm.training if curve.steps and curve.loss]) for arm in arms]
+    losses = [loss for _, curves in drawn for curve in curves for loss in curve.loss]
     if not losses:
         return []
     y = _loss_axis(min(losses), max(losses))
     plots = []
-    for arm in arms:
-        curves = [curve for curve in arm.training if curve.loss]
+    for arm, curves in drawn:
         if not curves:
             continue
         x = _step_axis(max(1, *(curve.steps[-1] for curve in curves)))
@@ -333,7 +341,7 @@ def _curves(arms: list[Arm]) -> list[dict[str, Any]]:
 def _line(curve: Curve, x: Axis, y: Axis) -> str:
     """The curve as points of an SVG polyline."""
     stride = math.ceil(len(curve.steps) / POINTS)
-    kept = list(zip(curve.steps, curve.loss, strict=False))[:: -stride or -1][::-1]
+    kept = list(zip(curve.steps, curve.loss, strict=False))[::-stride][::-1]
     return " ".join(f"{x.place(step):.1f},{y.place(loss):.1f}" for step, loss in kept)
 
 
@@ -341,7 +349,7 @@ def _step_axis(last: int) -> Axis:
     def place(step: float) -> float:
         return FRAME.left + (FRAME.width - FRAME.left - FRAME.right) * step / last
 
-    return Axis(place, _ticks(last), False)
+    return Axis(place, [t for t in _ticks(last) if round(t, 9).is_integer()], False)
 
 
 def _loss_axis(lowest: float, highest: float) -> Axis:
@@ -355,19 +363,19 @@ def _loss_axis(lowest: float, highest: float) -> Axis:
         ticks = steps[first : last + 1]
         ticks = [t for t in ticks if len(ticks) <= 7 or f"{t:e}"[0] == "1"]
     else:
-        ticks = _ticks(highest, reach=True)
-        low, high = 0.0, ticks[-1]
+        ticks = _ticks(highest if highest > 0 else 1, reach=True)
+        low, high = min(0.0, lowest), ticks[-1]
 
     def place(loss: float) -> float:
-        share = ((math.log10(loss) if log else loss) - low) / (high - low)
-        return FRAME.height - FRAME.bottom - (FRAME.height - FRAME.top - FRAME.bottom) * share
+        up = ((math.log10(loss) if log else loss) - low) / (high - low)
+        return FRAME.height - FRAME.bottom - (FRAME.height - FRAME.top - FRAME.bottom) * up
 
     return Axis(place, ticks, log)
 
 
 def _ticks(last: float, reach: bool = False) -> list[float]:
-    """At most six round values from 0 to ``last``, or to the first one past it with ``reach``."""
-    scale = 10 ** math.floor(math.log10(last)) if last > 0 else 1
+    """At most six round values from 0 to ``last`` > 0, or to the first one past it with ``reach``."""
+    scale = 10.0 ** math.floor(math.log10(last))
     step = next(m * scale for m in (0.2, 0.25, 0.5, 1, 2) if last / (m * scale) <= 5)
     return [i * step for i in range((math.ceil if reach else math.floor)(last / step + (0 if reach else 1e-9)) + 1)]
 
