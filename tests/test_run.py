@@ -1,0 +1,251 @@
+"""A run from end to end, interrupted, killed, and given bad input."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from implementations import cli, record
+from implementations.errors import InputError, disk_errors
+from implementations.progress import Stages
+from implementations.recipes import sequence_level
+from implementations.record import ArmKind
+from implementations.registry import PLATFORMS, RECIPES, CellStatus, Signal, cell
+from implementations.tasks.clinical_summary import ClinicalSummary
+from implementations.tasks.task import Sizes
+from implementations.teachers import local
+from implementations.teachers.local import LocalTeacher, content_sha256
+from implementations.transfer.trainer import TrainConfig
+from implementations.workspace import Workspace
+
+TESTS = Path(__file__).parent
+IN_FLIGHT = 4  # prompts in the group that killable.py has under way
+CELLS = [
+    (recipe.slug, platform.slug)
+    for recipe in RECIPES.values()
+    for platform in PLATFORMS.values()
+    if cell(recipe, platform) is not CellStatus.NOT_YET
+]
+
+
+def distill(monkeypatch, *arguments) -> int:
+    """Run the command line in this process; its exit status."""
+    monkeypatch.setattr(sys, "argv", ["distill", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    return stop.value.code or 0
+
+
+@pytest.mark.parametrize(("pattern", "platform"), CELLS)
+def test_cell(pattern, platform, tiny, tmp_path, monkeypatch):
+    """Every cell that is offered: the teacher stays as it was, the student learns, the declared signal is used."""
+    assert (pattern, platform) == ("sequence-level", "local"), "a new cell needs its teacher here"
+    before = content_sha256(tiny)
+    used = []
+    answer = LocalTeacher.answer
+    monkeypatch.setattr(
+        LocalTeacher, "answer", lambda self, requests: used.append(Signal.TEXT) or answer(self, requests)
+    )
+    steps = TrainConfig(steps=12, learning_rate=1e-3, batch=4)
+    work = Workspace(tmp_path, "test", Stages(Console(quiet=True)), "cpu")
+    start = work.cut(tiny, 2)
+    outcome = sequence_level.run(
+        work, ClinicalSummary(), tiny, start, Sizes(8, 0, 24, 4, 2), [0], steps, steps,
+        choose_rates=False, skip_empty=True, keep_truncated=True,
+    )  # fmt: skip
+    assert content_sha256(tiny) == before
+    assert content_sha256(outcome.student) != content_sha256(start)
+    assert set(used) == {RECIPES[pattern].needs}
+    arms = {arm.kind: arm for arm in outcome.arms}
+    assert set(arms) == set(ArmKind)
+    for kind in (ArmKind.TEACHER_TUNED, ArmKind.STUDENT_GOLD, ArmKind.STUDENT_DISTILLED):
+        [curve] = arms[kind].training
+        assert curve.loss[-1] < curve.loss[0]
+    for arm in arms.values():
+        assert [len(answers) for answers in arm.answers["heldout"]] == [4]
+        assert [len(answers) for answers in arm.answers["unseen"]] == [2]
+
+
+def test_smoke_with_the_embedded_teacher(tmp_path, monkeypatch, capsys):
+    """The documented command, and once more: a finished run is not run again."""
+    command = ("run", "sequence-level", "--smoke", "--workdir", tmp_path)
+    assert distill(monkeypatch, *command) == 0
+    [folder] = tmp_path.glob("sequence-level-local-smoke-*")
+    measured = record.load(folder / "record.json")
+    assert measured.smoke and not measured.stale and measured.teacher.layers == 30 and measured.student.layers == 2
+    assert measured.teacher.parameters > 130_000_000
+    assert {arm.kind for arm in measured.arms} == set(ArmKind)
+    assert measured.serving["teacher"].latency_p50_s > 0 and measured.serving["student"].peak_memory_mib > 0
+    assert measured.task.sizes == {"gold": 4, "dev": 0, "transfer": 8, "heldout": 2, "unseen": 2}
+    items = [json.loads(line) for line in (folder / "items.jsonl").read_text().splitlines()]
+    assert len(items) == 4 and set(items[0]["answers"]) == set(ArmKind)
+    report = (folder / "report.html").read_text()
+    assert "figures mean nothing" in capsys.readouterr().out and "<html" in report
+    assert (folder / "student" / "model.safetensors").is_file()
+    began = time.monotonic()
+    assert distill(monkeypatch, *command) == 0
+    assert time.monotonic() - began < 30
+    assert record.load(folder / "record.json") == measured
+
+
+class Killable:
+    """A whole run in a process of its own that can be killed; see killable.py."""
+
+    def __init__(self, folder: Path, model: Path):
+        self.folder, self.asked = folder / "work", folder / "asked"
+        self.command = [sys.executable, TESTS / "killable.py", self.folder, model, self.asked]
+
+    def finish(self) -> str:
+        return subprocess.run(self.command, capture_output=True, text=True, check=True).stdout
+
+    def kill_when(self, happened) -> None:
+        """Start, wait for ``happened()``, kill -9. Fails when the run ends before."""
+        process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            while not happened():
+                assert process.poll() is None, "ended before it could be killed"
+                time.sleep(0.01)
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+
+    def prompts(self) -> list[str]:
+        return self.asked.read_text().splitlines() if self.asked.exists() else []
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny, tmp_path_factory):
+    run = Killable(tmp_path_factory.mktemp("undisturbed"), tiny)
+    output = run.finish()
+    assert max(Counter(run.prompts()).values()) == 1
+    return output, set(run.prompts())
+
+
+def test_killed_while_collecting_nothing_is_asked_again(tiny, tmp_path, undisturbed):
+    run = Killable(tmp_path, tiny)
+    kills = sorted(random.Random(0).sample(range(6, 40), 3))
+    for count in kills:
+        run.kill_when(lambda count=count: len(run.prompts()) >= count)
+    output, prompts = undisturbed
+    assert run.finish() == output
+    times = Counter(run.prompts())
+    assert set(times) == prompts
+    assert sum(times.values()) - len(times) <= IN_FLIGHT * len(kills)
+
+
+def test_killed_while_training_it_goes_on_to_the_same_weights(tiny, tmp_path, undisturbed):
+    run = Killable(tmp_path, tiny)
+    for step in (3, 7):
+        run.kill_when(lambda step=step: list(run.folder.glob(f"models/trained-*/checkpoint-{step}")))
+    [training] = run.folder.glob("models/trained-*")
+    steps = {int(path.name.rpartition("-")[2]) for path in training.glob("checkpoint-*")}
+    assert steps and max(steps) >= 6 and not (training / "curve.json").exists()
+    output, prompts = undisturbed
+    assert run.finish() == output  # losses of every step, and the hash of the student's weights
+    assert set(run.prompts()) == prompts
+
+
+BAD = {
+    "no such pattern": (["run", "sequence"], "no pattern 'sequence'; choose one of: sequence-level"),
+    "platform not yet": (
+        ["run", "sequence-level", "--teacher", "claude:x"],
+        "--teacher claude:x: only local and local:PATH can be run so far",
+    ),
+    "no teacher there": (
+        ["run", "sequence-level", "--teacher", "local:/nowhere"],
+        "--teacher local: /nowhere: no such folder; give a folder with config.json",
+    ),
+    "student is no model": (
+        ["run", "sequence-level", "--teacher", "local:{tiny}", "--student", "{tmp}"],
+        "--student {tmp}: no model (config.json, tokenizer_config.json, *.safetensors missing); give a folder",
+    ),
+    "student is larger": (
+        ["run", "sequence-level", "--teacher", "local:{tiny}", "--student", "9"],
+        "--student: a student of 9 layers cannot be cut from 4; ask for 1 to 4",
+    ),
+    "no prompt file": (
+        ["run", "sequence-level", "--prompts", "{tmp}/none.jsonl"],
+        "--prompts {tmp}/none.jsonl: ",
+    ),
+    "broken prompt line": (
+        ["run", "sequence-level", "--prompts", "{tmp}/bad.jsonl"],
+        "{tmp}/bad.jsonl:2:1: not JSON (Expecting value); write one",
+    ),
+    "no run to report": (["report", "{tmp}"], "{tmp}: no record.json"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_message_and_status_2(name, tiny, tmp_path, monkeypatch, capsys):
+    (tmp_path / "bad.jsonl").write_text('{"id": "a", "prompt": "b"}\nnonsense\n')
+    fill = {"tiny": tiny, "tmp": tmp_path}
+    arguments, message = BAD[name]
+    arguments = [argument.format(**fill) for argument in arguments]
+    extra = ["--workdir", tmp_path / "work"] if arguments[0] == "run" else []
+    assert distill(monkeypatch, *arguments, *extra) == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("error: " + message.format(**fill))
+
+
+def test_an_empty_answer_stops_the_run_and_loses_nothing(tiny, tmp_path, monkeypatch, capsys):
+    generate = local.generate
+
+    def first_empty(model, tokenizer, instruction, prompts, *rest):
+        for group in generate(model, tokenizer, instruction, prompts, *rest):
+            yield [g if g.index else type(g)(0, "", g.prompt_tokens, 1, False) for g in group]
+
+    monkeypatch.setattr(local, "generate", first_empty)
+    command = ("run", "sequence-level", "--smoke", "--teacher", f"local:{tiny}", "--workdir", tmp_path)
+    assert distill(monkeypatch, *command) == 2
+    assert "the teacher's answer to transfer-0-0 is empty" in capsys.readouterr().err
+    count = "SELECT count(*) FROM answers"
+    assert sqlite3.connect(tmp_path / "ledger.sqlite").execute(count).fetchone() == (8,)
+    assert distill(monkeypatch, *command, "--skip-empty") == 0
+    [folder] = tmp_path.glob("sequence-level-*")
+    collection = record.load(folder / "record.json").collection
+    assert (collection.asked, collection.from_ledger, collection.empty) == (8, 8, 1)
+
+
+def test_two_runs_do_not_share_a_work_folder(tmp_path):
+    held = Workspace(tmp_path, "test", Stages(Console(quiet=True)))
+    with pytest.raises(InputError, match="another run is at work here"):
+        Workspace(tmp_path, "test", Stages(Console(quiet=True)))
+    assert held.root == tmp_path
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
+        RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0"),
+    ],
+)
+def test_a_full_disk_says_what_to_do(error, tmp_path):
+    with pytest.raises(InputError, match="the disk is full; free some space .* are kept"), disk_errors(tmp_path):
+        raise error
+
+
+def test_other_errors_are_not_taken_for_a_full_disk(tmp_path):
+    with pytest.raises(RuntimeError, match="shapes"), disk_errors(tmp_path):
+        raise RuntimeError("shapes do not match")
+
+
+def test_help_and_list_start_without_torch():
+    script = (
+        "import sys\nfrom implementations import cli\nsys.argv = ['distill', 'list', '--json']\n"
+        "try:\n    cli.main()\nexcept SystemExit:\n    pass\n"
+        "assert not {'torch', 'transformers', 'numpy'} & set(sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert json.loads(run.stdout)["sequence-level"]["local"] == "direct"
