@@ -11,7 +11,10 @@ TEACHER := implementations/teachers/embedded.txt
 
 run: $(INSTALLED)
 	$(BIN)/distill run sequence-level
-	$(BIN)/catalogue build --records runs
+	$(BIN)/catalogue build --records runs/latest
+	@echo
+	@echo "report  $(CURDIR)/runs/latest/report.html"
+	@echo "site    $(CURDIR)/site/patterns/sequence-level.html"
 
 test: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -25,8 +28,8 @@ site: $(INSTALLED)
 $(INSTALLED): pyproject.toml $(TEACHER)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train,site,dev]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement $(TEACHER)
+	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[train,site,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --require-hashes --requirement $(TEACHER)
 	touch $@
 
 clean:

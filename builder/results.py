@@ -18,7 +18,6 @@ METRICS = {  # how a metric of a record is called and written; others are plain 
     "fact_recall": ("Fact recall", "percent"),
     "rouge_l": ("ROUGE-L", "percent"),
     "rouge_l_to_teacher": ("ROUGE-L to the teacher", "percent"),
-    "agreement": ("Agreement", "percent"),
 }
 SLICES = {
     "heldout": "Held-out items, of the kinds that training saw",

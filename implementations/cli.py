@@ -95,7 +95,11 @@ def run(
         pattern, teacher, student, gold, prompts, instruction, max_new_tokens, smoke, record, seed, seeds, device,
         workdir, skip_empty, command,
     )  # fmt: skip
-    folder, measured = execute(options, console)
+    try:
+        folder, measured = execute(options, console)
+    except KeyboardInterrupt:
+        console.print("interrupted; the same command goes on where this one stopped", highlight=False)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     report = write(folder)
     _summary(measured)
     out = Console()
@@ -153,6 +157,3 @@ def main() -> None:
     except InputError as error:
         console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(EXIT_INPUT)
-    except KeyboardInterrupt:
-        console.print("interrupted; the same command goes on where this one stopped", highlight=False)
-        sys.exit(EXIT_INTERRUPTED)

@@ -20,6 +20,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from .errors import InputError
 from .registry import RECIPES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -198,7 +199,7 @@ class Record(Strict):
         return self.code_sha256 != code_sha256(self.pattern)
 
 
-class RecordError(ValueError):
+class RecordError(InputError, ValueError):
     """A record file that cannot be read as a Record. The message names the file and the field."""
 
 

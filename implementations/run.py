@@ -119,6 +119,7 @@ def execute(options: Options, console: Console) -> tuple[Path, Record]:
     folder = options.workdir / f"{options.pattern}-local-{'smoke-' if options.smoke else ''}{digest[:8]}"
     if (folder / "record.json").exists():
         console.print(f"{folder} is finished; delete it to run again", highlight=False)
+        _link(options.workdir / "latest", folder)
         return folder, records.load(folder / "record.json")
     outcome = recipe.run(
         work, task, shipped, start, plan.sizes, plan.seeds, plan.teacher_training, plan.student_training,
@@ -133,6 +134,7 @@ def execute(options: Options, console: Console) -> tuple[Path, Record]:
         _write_items(folder / "items.jsonl", task, outcome)
         _link(folder / "student", outcome.student)
         records.save(record, folder / "record.json")
+        _link(options.workdir / "latest", folder)
     return folder, record
 
 
@@ -205,13 +207,20 @@ def _time(work: Workspace, title: str, models: list[Path], request: dict) -> lis
         command = [sys.executable, "-m", "implementations.evaluation.serving", str(question)]
         command += [str(model.resolve()) for model in models]
         servings, done = [], 0
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=records.ROOT) as process:
-            for line in process.stdout:
-                if line == ".\n":
-                    done += 1
-                    advance(done)
-                else:
-                    servings.append(json.loads(line))
+        # In a session of its own, so that an interrupt ends this process and this process ends that one, quietly.
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, cwd=records.ROOT, start_new_session=True
+        ) as process:
+            try:
+                for line in process.stdout:
+                    if line == ".\n":
+                        done += 1
+                        advance(done)
+                    else:
+                        servings.append(json.loads(line))
+            except BaseException:
+                process.kill()
+                raise
     if process.returncode != 0:
         raise InputError(f"{title.lower()}: the process ended with status {process.returncode}; its message is above")
     return servings

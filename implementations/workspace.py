@@ -3,6 +3,7 @@
     runs/ledger.sqlite      every answer of every model, by content
     runs/models/KEY/        every model that was cut or trained, by what it was made from
     runs/RUN/               one run: record.json, items.jsonl, report.html, student -> ../models/KEY/model
+    runs/latest             -> the run that ended last
 
 Keys are hashes of content (code, weights, rows, settings), so a run that is interrupted and started again finds what it
 had, and two runs that share a step share its result.

@@ -90,7 +90,7 @@ def test_a_template_without_a_system_role_gets_the_instruction_in_the_prompt(mod
 
 
 def test_the_schedule_covers_every_row_once_an_epoch_and_is_the_seeds_own():
-    rows = [Row(list(range(n % 7 + 1)) + [n], 1) for n in range(40)]
+    rows = [Row([*range(n % 7 + 1), n], 1) for n in range(40)]
     config = TrainConfig(steps=10, learning_rate=1, batch=8)
     ordered = schedule(rows, config)
     assert len(ordered) == 80
