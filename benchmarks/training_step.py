@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 STEPS = 12
@@ -40,7 +41,7 @@ def measure(keep: bool) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as scratch:
         config = trainer.TrainConfig(steps=STEPS, learning_rate=1e-3)
         trainer.train(student, tokenizer, rows, config, Path(scratch), lambda _: times.append(time.perf_counter()))
-    seconds = [b - a for a, b in zip(times, times[1:], strict=False)][2:]
+    seconds = [b - a for a, b in pairwise(times)][2:]
     return {"seconds": statistics.median(seconds), "mib": _peak_resident_mib()}
 
 
