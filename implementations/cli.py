@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from . import record as records
-from .errors import InputError
+from .errors import InputError, disk_errors
 from .registry import PLATFORMS, RECIPES, cell
 
 app = typer.Typer(
@@ -26,7 +26,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-console = Console(stderr=True)
+# Paths and messages are printed as they are: `notes.jsonl:100:` is no emoji, `[x]` no markup.
+console = Console(stderr=True, emoji=False, markup=False, highlight=False)
+out = Console(emoji=False, markup=False, highlight=False, soft_wrap=True)
+MAX_NEW_TOKENS = 128  # of an answer to the user's own prompts
 EXIT_INPUT = 2
 EXIT_INTERRUPTED = 130
 
@@ -44,7 +47,7 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for scr
     table = Table("pattern", "needs", *PLATFORMS)
     for recipe in RECIPES.values():
         table.add_row(recipe.slug, recipe.needs.value, *matrix[recipe.slug].values())
-    Console().print(table)
+    out.print(table)
 
 
 @app.command()
@@ -57,12 +60,18 @@ def run(
             help="How many of the teacher's layers to keep, or the folder of a local model. [10; 2 with --smoke]"
         ),
     ] = None,
-    gold: Annotated[int, typer.Option(min=4, help="How many prompts come with an expert's answer.")] = 48,
+    gold: Annotated[
+        int | None, typer.Option(min=4, help="How many answers by experts to learn from. [48; all with --prompts]")
+    ] = None,
     prompts: Annotated[
         Path | None, typer.Option(help='Your own: JSON lines of {"id", "prompt", "reference"?}.')
     ] = None,
-    instruction: Annotated[str, typer.Option(help="The system instruction that goes with --prompts.")] = "",
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, with --prompts.")] = 128,
+    instruction: Annotated[
+        str | None, typer.Option(help="The system instruction that goes with --prompts. [none]")
+    ] = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(min=1, help="The longest answer, in tokens, with --prompts. [128]")
+    ] = None,
     smoke: Annotated[bool, typer.Option("--smoke", help="The same code, shrunk to a minute.")] = False,
     record: Annotated[
         bool,
@@ -72,7 +81,7 @@ def run(
     seeds: Annotated[
         int | None, typer.Option(min=1, help="How many seeds, from --seed on. [1; 3 with --record]")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     workdir: Annotated[Path, typer.Option(help="Where ledger, models and runs are kept.")] = Path("runs"),
     skip_empty: Annotated[
         bool, typer.Option("--skip-empty", help="Learn from the rest when answers are empty.")
@@ -81,34 +90,57 @@ def run(
     """Run a pattern: ask the teacher, train the student and its control, measure, report."""
     if pattern not in RECIPES:
         raise InputError(f"no pattern {pattern!r}; choose one of: {', '.join(RECIPES)}")
+    for wrong, message in (
+        (record and smoke, "--record --smoke: a smoke run's figures mean nothing; give one of the two"),
+        (record and prompts, "--record --prompts: a record is published and your prompts are not; leave --record out"),
+        (record and seeds == 1, "--record --seeds 1: a record shows the spread between seeds; give at least 2"),
+        (smoke and gold, "--smoke --gold: a smoke run has its own few; leave --gold out"),
+        (instruction is not None and not prompts, "--instruction goes with --prompts; the built-in task has its own"),
+        (max_new_tokens and not prompts, "--max-new-tokens goes with --prompts; the built-in task has its own"),
+    ):
+        if wrong:
+            raise InputError(message)
     _quiet()
+    device = _one_gpu(device)
     with console.status("Loading torch and transformers"):
         try:
             from .evaluation.report import write
             from .run import Options, execute
         except ModuleNotFoundError as error:
             raise InputError(
-                f"{error.name} is not installed; run: pip install 'distillation-patterns[train]'"
+                f"{error.name} is not installed; run, in the project's folder: pip install -e '.[train]'"
             ) from error
-    command = shlex.join(["distill", *sys.argv[1:]])
     options = Options(
-        pattern, teacher, student, gold, prompts, instruction, max_new_tokens, smoke, record, seed, seeds, device,
-        workdir, skip_empty, command,
-    )  # fmt: skip
+        pattern=pattern,
+        teacher=teacher,
+        student=student,
+        gold=gold,
+        prompts=prompts,
+        instruction=instruction or "",
+        max_new_tokens=max_new_tokens or MAX_NEW_TOKENS,
+        smoke=smoke,
+        record=record,
+        seed=seed,
+        seeds=seeds,
+        device=device,
+        workdir=workdir,
+        skip_empty=skip_empty,
+        command=shlex.join(["distill", *sys.argv[1:]]),
+    )
     try:
         folder, measured = execute(options, console)
     except KeyboardInterrupt:
-        console.print("interrupted; the same command goes on where this one stopped", highlight=False)
+        console.print("interrupted; the same command goes on where this one stopped")
         raise typer.Exit(EXIT_INTERRUPTED) from None
     report = write(folder)
     _summary(measured)
-    out = Console()
-    out.print(f"report   {report}", soft_wrap=True, highlight=False)
-    out.print(f"student  {(folder / 'student').resolve()}", soft_wrap=True, highlight=False)
-    if record and not smoke:
-        path = records.RECORDS / f"{pattern}-local-{measured.date:%Y-%m-%d}.json"
-        records.save(measured, path)
-        out.print(f"record   {path}  (commit it: the pattern's page will show it)", soft_wrap=True, highlight=False)
+    out.print(f"report   {report}")
+    out.print(f"student  {(folder / 'student').resolve()}")
+    if record:
+        path = records.RECORDS / f"{pattern}-local-{measured.date:%Y-%m-%d}-{folder.name.rpartition('-')[2]}.json"
+        with disk_errors(path):
+            records.save(measured, path)
+        out.print(f"record   {path}  (commit it: the pattern's page will show it)")
 
 
 @app.command()
@@ -127,17 +159,25 @@ def _summary(measured: records.Record) -> None:
     for arm in measured.arms:
         estimate = arm.metrics["heldout"][measured.primary_metric]
         table.add_row(arm.title, f"{estimate.value:.3f}", f"{estimate.low:.3f} – {estimate.high:.3f}")
-    out = Console()
     out.print(table)
     kept = measured.retention
     out.print(
         f"retention {kept.value:.1%} ({kept.low:.1%} – {kept.high:.1%}) at {measured.speedup:.1f}× the teacher's "
         f"tokens per second and {measured.student.bytes / measured.teacher.bytes:.0%} of its size",
-        highlight=False,
     )
-    out.print(f"verdict  {measured.verdict.decision}. {measured.verdict.reason}", highlight=False)
+    out.print(f"verdict  {measured.verdict.decision}. {measured.verdict.reason}")
     if measured.smoke:
-        out.print("This was a smoke run: it shows that everything works; its figures mean nothing.", highlight=False)
+        out.print("This was a smoke run: it shows that everything works; its figures mean nothing.")
+
+
+def _one_gpu(device: str) -> str:
+    """Show torch one GPU only, before it is imported: with several, the Trainer would split each batch over them."""
+    kind, _, index = device.partition(":")
+    if kind == "cuda" and index.isdigit():
+        os.environ["CUDA_VISIBLE_DEVICES"] = index
+        return kind
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
+    return device
 
 
 def _quiet() -> None:
@@ -155,5 +195,9 @@ def main() -> None:
     try:
         app()
     except InputError as error:
-        console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"error: {error}", style="red", soft_wrap=True)
         sys.exit(EXIT_INPUT)
+
+
+if __name__ == "__main__":
+    main()

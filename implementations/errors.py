@@ -17,6 +17,8 @@ def disk_errors(where: Path) -> Iterator[None]:
     """Turn a full or read-only disk under ``where`` into an InputError that says what to do."""
     try:
         yield
+    except InputError:
+        raise
     except Exception as error:  # torch and safetensors wrap the system's error in their own types
         if _is_full(error):
             raise InputError(

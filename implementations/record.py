@@ -35,7 +35,7 @@ class Strict(BaseModel):
 
 
 class Estimate(Strict):
-    """A value with its 95% interval. ``n`` counts the items behind it (over all seeds together)."""
+    """A value with its 95% interval. ``n`` counts items times seeds; an untrained arm answers alike for every seed."""
 
     value: float
     low: float
@@ -63,9 +63,9 @@ class Task(Strict):
 class Model(Strict):
     name: str
     parameters: Count
-    bytes: Count = Field(description="of the weights as served, on disk")
+    bytes: Count = Field(description="of the safetensors files")
     layers: Count
-    dtype: str
+    dtype: str = Field(description="that it answered in; the files are float32")
 
 
 class Serving(Strict):
@@ -120,6 +120,9 @@ class Comparison(Strict):
 
 
 class Stage(Strict):
+    """What the models spent on one kind of work, over all seeds. An answer that several seeds share counts in each;
+    rate checks and the timing of the models are in none."""
+
     name: str
     seconds: Seconds
 
@@ -239,7 +242,7 @@ def write_atomic(path: Path, text: str) -> None:
 
 
 def code_sha256(pattern: str, root: Path = ROOT) -> str:
-    """A hash of the code that runs ``pattern``, blind to comments, docstrings and spacing.
+    """A hash of the code that runs ``pattern``, blind to comments, docstrings and spacing (inside strings too).
 
     A record is stale when this differs from the hash it carries, so rewording a comment must not change it.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -12,8 +13,10 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from safetensors import safe_open
+from transformers import AutoConfig
 
 from . import record as records
 from .errors import InputError, disk_errors
@@ -26,7 +29,7 @@ from .tasks.clinical_summary import ClinicalSummary
 from .tasks.task import Item, Sizes, Task
 from .tasks.user_prompts import UserPrompts
 from .teachers import embedded
-from .teachers.local import check_folder
+from .teachers.local import EXPECTED, check_folder, load
 from .transfer.device import compute_dtype, pick_device
 from .transfer.trainer import TrainConfig
 from .workspace import Workspace
@@ -36,6 +39,9 @@ RECORD_LATENCY_N = 30
 RECORD_SEEDS = 3
 SMOKE_TOKENS = 16
 SMOKE_LAYERS = "2"
+EVERYTHING = 10**9  # of the user's own rows
+OWN_HELDOUT = 200  # of the user's own rows with a reference, at most
+EPOCHS = 3  # over the user's own rows, at least
 DEV = 16  # gold notes beyond --gold that choose the learning rate of a record
 
 
@@ -46,7 +52,7 @@ class Options:
     pattern: str
     teacher: str
     student: str | None
-    gold: int
+    gold: int | None
     prompts: Path | None
     instruction: str
     max_new_tokens: int
@@ -70,27 +76,42 @@ class Plan:
     student_training: TrainConfig
     choose_rates: bool
     latency_n: int
+    smoke: bool
 
 
-def make_plan(options: Options) -> Plan:
-    """Shrink for --smoke, widen for --record."""
-    sizes = recipe.SMOKE_SIZES if options.smoke else recipe.SIZES._replace(gold=options.gold)
-    teacher_training, student_training = recipe.TEACHER_TRAINING, recipe.STUDENT_TRAINING
+def make_plan(options: Options, task: Task) -> Plan:
+    """The recipe's own settings; shrunk for --smoke, widened for --record, and as large as the user's own data."""
+    sizes, teacher, student = recipe.SIZES, recipe.TEACHER_TRAINING, recipe.STUDENT_TRAINING
     if options.smoke:
-        teacher_training = replace(teacher_training, steps=2, batch=4)
-        student_training = replace(student_training, steps=3, batch=4)
-    choose_rates = options.record and not options.smoke and options.prompts is None
-    if choose_rates:
+        sizes, teacher, student = (
+            recipe.SMOKE_SIZES,
+            replace(teacher, steps=2, batch=4),
+            replace(student, steps=3, batch=4),
+        )
+    elif options.record:
         sizes = sizes._replace(dev=DEV)
-    count = options.seeds or (RECORD_SEEDS if options.record and not options.smoke else 1)
+    elif options.prompts:
+        sizes = sizes._replace(gold=EVERYTHING, transfer=EVERYTHING, heldout=OWN_HELDOUT)
+    if options.gold is not None:
+        sizes = sizes._replace(gold=options.gold)
+    if options.prompts and not options.smoke:
+        drawn = task.splits(sizes, options.seed)
+        teacher = replace(teacher, steps=max(teacher.steps, _steps(drawn.gold, teacher)))
+        student = replace(student, steps=max(student.steps, _steps(drawn.transfer, student)))
+    count = options.seeds or (RECORD_SEEDS if options.record else 1)
     return Plan(
         sizes=sizes,
         seeds=list(range(options.seed, options.seed + count)),
-        teacher_training=teacher_training,
-        student_training=student_training,
-        choose_rates=choose_rates,
+        teacher_training=teacher,
+        student_training=student,
+        choose_rates=options.record,
         latency_n=2 if options.smoke else RECORD_LATENCY_N if options.record else LATENCY_N,
+        smoke=options.smoke,
     )
+
+
+def _steps(items: list[Item], config: TrainConfig) -> int:
+    return math.ceil(EPOCHS * len(items) / config.batch)
 
 
 def execute(options: Options, console: Console) -> tuple[Path, Record]:
@@ -99,11 +120,12 @@ def execute(options: Options, console: Console) -> tuple[Path, Record]:
     Interrupted anywhere and called again it goes on where it was. Raises InputError.
     """
     stages = Stages(console)
+    dtype = _check_device(options.device)
     task = _task(options)
     if options.smoke:
         task.max_new_tokens = SMOKE_TOKENS
-    plan = make_plan(options)
-    code = records.code_sha256(options.pattern)
+    plan = make_plan(options, task)
+    code, commit = records.code_sha256(options.pattern), environment.commit()
     work = Workspace(options.workdir, code, stages, options.device)
     shipped, teacher_name = _teacher(options, work)
     start, student_name = _student(options, work, shipped, teacher_name)
@@ -114,13 +136,19 @@ def execute(options: Options, console: Console) -> tuple[Path, Record]:
         "teacher": work.identity(shipped),
         "student": work.identity(start),
         "plan": asdict(plan),
+        "dtype": dtype,
     }
     digest = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()
     folder = options.workdir / f"{options.pattern}-local-{'smoke-' if options.smoke else ''}{digest[:8]}"
     if (folder / "record.json").exists():
-        console.print(f"{folder} is finished; delete it to run again", highlight=False)
+        console.print(f"{folder} is finished; delete it to run again")
         _link(options.workdir / "latest", folder)
-        return folder, records.load(folder / "record.json")
+        try:
+            return folder, records.load(folder / "record.json")
+        except records.RecordError as error:
+            raise InputError(
+                f"{str(error).rpartition(';')[0]}; delete {folder} and run the same command again"
+            ) from error
     outcome = recipe.run(
         work, task, shipped, start, plan.sizes, plan.seeds, plan.teacher_training, plan.student_training,
         plan.choose_rates, options.skip_empty, keep_truncated=options.smoke,
@@ -130,7 +158,10 @@ def execute(options: Options, console: Console) -> tuple[Path, Record]:
         heldout = next(iter(outcome.slices.values()))
         serving = _serving(work, folder, outcome, task, heldout, plan.latency_n, together=options.smoke)
         board = Scoreboard(task, outcome.slices, outcome.arms)
-        record = _record(options, plan, task, code, outcome, board, serving, work, (teacher_name, student_name))
+        described = {"commit": commit, "code_sha256": code, "pattern": options.pattern, "command": options.command}
+        teacher = _model(teacher_name, outcome.teacher, dtype)
+        student = _model(student_name, outcome.student, dtype)
+        record = _record(described, plan, task, outcome, board, serving, teacher, student)
         _write_items(folder / "items.jsonl", task, outcome)
         _link(folder / "student", outcome.student)
         records.save(record, folder / "record.json")
@@ -144,6 +175,17 @@ def _task(options: Options) -> Task:
     return UserPrompts(options.prompts, options.instruction, options.max_new_tokens)
 
 
+def _check_device(device: str) -> str:
+    """The precision that ``device`` computes in. Raises InputError when torch has no such device."""
+    try:
+        where = pick_device(device)
+        torch.empty(0, device=where)
+    except (RuntimeError, AssertionError) as error:
+        what = str(error).strip().splitlines()[0].rstrip(".")
+        raise InputError(f"--device {device}: {what}; give auto, cpu or cuda") from error
+    return str(compute_dtype(where)).removeprefix("torch.")
+
+
 def _teacher(options: Options, work: Workspace) -> tuple[Path, str]:
     """The teacher's folder and name: the embedded model, or ``local:PATH``."""
     platform, _, path = options.teacher.partition(":")
@@ -152,7 +194,7 @@ def _teacher(options: Options, work: Workspace) -> tuple[Path, str]:
             f"--teacher {options.teacher}: only local and local:PATH can be run so far; see `distill list`"
         )
     if path:
-        return check_folder(Path(path), "--teacher local:"), Path(path).resolve().name
+        return _check_model(Path(path), "--teacher local:"), Path(path).resolve().name
     folder = work.root / "models" / "embedded" / "model"
     if not folder.exists():
         with work.stages.stage(f"Unpack the embedded teacher ({embedded.NAME})", None), disk_errors(folder):
@@ -163,10 +205,29 @@ def _teacher(options: Options, work: Workspace) -> tuple[Path, str]:
 def _student(options: Options, work: Workspace, shipped: Path, teacher_name: str) -> tuple[Path, str]:
     """The untrained student's folder and name: a number of the teacher's layers, or any local model."""
     spec = options.student or (SMOKE_LAYERS if options.smoke else recipe.STUDENT_LAYERS)
-    if spec.isdigit():
+    if not spec.isdigit():
+        path = _check_model(Path(spec), "--student ")
+        return path, path.resolve().name
+    try:
         return work.cut(shipped, int(spec)), f"{teacher_name}, {spec} layers kept"
-    path = check_folder(Path(spec), "--student")
-    return path, path.resolve().name
+    except AttributeError as error:
+        raise InputError(
+            f"--student {spec}: layers can be cut from models built like Llama, which {shipped} is not; give --student "
+            "the folder of a smaller model"
+        ) from error
+
+
+def _check_model(path: Path, option: str) -> Path:
+    """``path`` if a model loads from it: tried before anything is spent on it. Raises InputError naming ``option``."""
+    check_folder(path, option)
+    try:
+        load(path, "cpu")
+    except InputError as error:
+        raise InputError(f"{option}{error}") from error
+    except Exception as error:  # safetensors and transformers have errors of their own for files that are broken
+        what = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}" if str(error).strip() else repr(error)
+        raise InputError(f"{option}{path}: cannot be loaded ({what}); {EXPECTED}") from error
+    return path
 
 
 def _serving(
@@ -226,24 +287,32 @@ def _time(work: Workspace, title: str, models: list[Path], request: dict) -> lis
     return servings
 
 
-def _record(options, plan, task, code, outcome, board, serving, work, names) -> Record:
-    students = (ArmKind.STUDENT_DISTILLED, ArmKind.STUDENT_GOLD)
-    pairs = [students, (board.reference, ArmKind.STUDENT_GOLD), (ArmKind.STUDENT_DISTILLED, board.reference)]
-    dtype = str(compute_dtype(pick_device(options.device))).removeprefix("torch.")
+def _record(
+    described: dict[str, str | None],
+    plan: Plan,
+    task: Task,
+    outcome: recipe.Outcome,
+    board: Scoreboard,
+    serving: dict[str, Serving],
+    teacher: Model,
+    student: Model,
+) -> Record:
+    pairs = [
+        (ArmKind.STUDENT_DISTILLED, ArmKind.STUDENT_GOLD),
+        (board.reference, ArmKind.STUDENT_GOLD),
+        (ArmKind.STUDENT_DISTILLED, board.reference),
+    ]
     return Record(
-        pattern=options.pattern,
+        **described,
         platform="local",
-        command=options.command,
         date=datetime.now(UTC).replace(microsecond=0),
-        smoke=options.smoke,
+        smoke=plan.smoke,
         seeds=plan.seeds,
-        commit=environment.commit(),
-        code_sha256=code,
         machine=environment.machine(),
         packages=environment.packages(),
         task=records.Task(name=task.name, title=task.title, **_data(task, plan)),
-        teacher=_model(names[0], outcome.teacher, dtype),
-        student=_model(names[1], outcome.student, dtype),
+        teacher=teacher,
+        student=student,
         arms=[board.arm(kind) for kind in board.arms],
         comparisons=[board.compare(a, b, name) for name in outcome.slices for a, b in pairs],
         primary_metric=task.primary,
@@ -281,7 +350,7 @@ def _model(name: str, folder: Path, dtype: str) -> Model:
                 for extent in weights.get_slice(key).get_shape():
                     count *= extent
                 parameters += count
-    layers = json.loads((folder / "config.json").read_text())["num_hidden_layers"]
+    layers = AutoConfig.from_pretrained(folder).get_text_config().num_hidden_layers
     return Model(name=name, parameters=parameters, bytes=size, layers=layers, dtype=dtype)
 
 

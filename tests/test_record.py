@@ -57,7 +57,7 @@ def test_committed_records_load_and_are_no_smoke():
     for name, measured in record.load_all().items():
         assert not measured.smoke, name
         assert name.startswith(f"{measured.pattern}-{measured.platform}-")
-        assert len(measured.seeds) >= 3
+        assert len(measured.seeds) >= 2
 
 
 def test_cells_follow_from_what_is_declared():

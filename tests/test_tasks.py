@@ -9,7 +9,7 @@ import pytest
 from implementations.errors import InputError
 from implementations.tasks.clinical_summary import ClinicalSummary, score
 from implementations.tasks.task import Item, Sizes, rouge_l
-from implementations.tasks.user_prompts import UserPrompts
+from implementations.tasks.user_prompts import UserPrompts, read
 
 TASK = ClinicalSummary()
 SIZES = Sizes(gold=48, dev=16, transfer=400, heldout=64, unseen=32)
@@ -138,6 +138,12 @@ def test_every_broken_line_is_named(tmp_path):
     assert len(got) == len(expected)
     for line, start in zip(got, expected, strict=True):
         assert line.startswith(start)
+
+
+def test_a_prompt_with_a_line_separator_inside_is_one_line(tmp_path):
+    path = tmp_path / "notes.jsonl"
+    path.write_text('{"id": "a", "prompt": "one\u2028two"}\n{"id": "b", "prompt": "three"}', "utf-8")
+    assert [item.prompt for item in read(path)] == ["one\u2028two", "three"]
 
 
 def test_too_few_rows_say_which_kind(tmp_path):

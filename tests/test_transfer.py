@@ -119,7 +119,7 @@ def test_training_fits_and_any_transformers_process_loads_the_student(tiny, tmp_
     assert {path.suffix for path in (tmp_path / "model").iterdir()} <= {".json", ".safetensors", ".jinja"}
     prompt = tokenizer("Seen today", return_tensors="pt")["input_ids"]
     with torch.no_grad():
-        ours = student(prompt).logits[0, -1, :5].tolist()
+        ours = load(tmp_path / "model", "cpu", "float32")[0](prompt).logits[0, -1, :5].tolist()
     script = (
         "import json, sys, torch\n"
         "from transformers import AutoModelForCausalLM, AutoTokenizer\n"
