@@ -206,7 +206,7 @@ def _student(options: Options, work: Workspace, shipped: Path, teacher_name: str
     """The untrained student's folder and name: a number of the teacher's layers, or any local model."""
     spec = options.student or (SMOKE_LAYERS if options.smoke else recipe.STUDENT_LAYERS)
     if not spec.isdigit():
-        path = _check_model(Path(spec), "--student ")
+        path = _check_model(Path(spec), "--student")
         return path, path.resolve().name
     try:
         return work.cut(shipped, int(spec)), f"{teacher_name}, {spec} layers kept"
@@ -223,10 +223,10 @@ def _check_model(path: Path, option: str) -> Path:
     try:
         load(path, "cpu")
     except InputError as error:
-        raise InputError(f"{option}{error}") from error
+        raise InputError(f"{option} {error}") from error
     except Exception as error:  # safetensors and transformers have errors of their own for files that are broken
         what = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}" if str(error).strip() else repr(error)
-        raise InputError(f"{option}{path}: cannot be loaded ({what}); {EXPECTED}") from error
+        raise InputError(f"{option} {path}: cannot be loaded ({what}); {EXPECTED}") from error
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import json
 import random
@@ -22,8 +23,10 @@ from implementations.progress import Stages
 from implementations.recipes import sequence_level
 from implementations.record import ArmKind
 from implementations.registry import PLATFORMS, RECIPES, CellStatus, Signal, cell
+from implementations.run import Options, make_plan
 from implementations.tasks.clinical_summary import ClinicalSummary
 from implementations.tasks.task import Sizes
+from implementations.tasks.user_prompts import UserPrompts
 from implementations.teachers import embedded, local
 from implementations.teachers.local import content_sha256
 from implementations.transfer.trainer import TrainConfig
@@ -227,20 +230,31 @@ def test_own_prompts_from_file_to_report(tiny, tmp_path, monkeypatch, capsys):
         path,
         "--instruction",
         ClinicalSummary.instruction,
-        "--max-new-tokens",
-        "48",
+        "--smoke",
         "--skip-empty",
     )
     assert distill(monkeypatch, *command) == 0, capsys.readouterr().err
     measured = record.load(tmp_path / "work" / "latest" / "record.json")
-    assert measured.task.sizes == {"gold": 12, "dev": 0, "transfer": 12, "heldout": 4}
+    assert measured.task.sizes == {"gold": 4, "dev": 0, "transfer": 8, "heldout": 2}
     assert measured.primary_metric == "rouge_l" and set(measured.arms[0].metrics) == {"heldout"}
     assert "ROUGE-L" in (tmp_path / "work" / "latest" / "report.html").read_text()
 
 
+def test_own_prompts_are_used_whole(tmp_path):
+    rows = [{"id": f"g{i}", "prompt": f"gold {i}", "reference": "x"} for i in range(400)]
+    rows += [{"id": f"t{i}", "prompt": f"free {i}"} for i in range(1000)]
+    (path := tmp_path / "notes.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    fields = {field.name: None for field in dataclasses.fields(Options)} | {"prompts": path, "seed": 0}
+    plan = make_plan(Options(**fields), task := UserPrompts(path, "", 64))
+    drawn = task.splits(plan.sizes, 0)
+    assert (len(drawn.gold), len(drawn.transfer), len(drawn.slices["heldout"])) == (300, 1000, 100)
+    assert (plan.teacher_training.steps, plan.student_training.steps) == (113, 375)  # three epochs of batches of 8
+
+
 def test_an_interrupt_says_how_to_go_on(tiny, tmp_path):
     command = [sys.executable, "-m", "implementations.cli", "run", "sequence-level", "--teacher", f"local:{tiny}"]
-    process = subprocess.Popen([*command, "--workdir", tmp_path], stderr=subprocess.PIPE, text=True, cwd=record.ROOT)
+    command += ["--student", "2", "--workdir", str(tmp_path)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=record.ROOT)
     for line in process.stderr:
         if line.startswith("Tune the teacher"):
             break
