@@ -254,7 +254,14 @@ def test_own_prompts_are_used_whole(tmp_path):
 def test_an_interrupt_says_how_to_go_on(tiny, tmp_path):
     command = [sys.executable, "-m", "implementations.cli", "run", "sequence-level", "--teacher", f"local:{tiny}"]
     command += ["--student", "2", "--workdir", str(tmp_path)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=record.ROOT)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=record.ROOT,
+        # A suite that was started in the background ignores interrupts, and its children would too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     for line in process.stderr:
         if line.startswith("Tune the teacher"):
             break
