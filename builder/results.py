@@ -23,7 +23,7 @@ SLICES = {
     "heldout": "Held-out items, of the kinds that training saw",
     "unseen": "Unseen kinds, which no arm was trained on",
 }
-MONTHS = ("January February March April May June July August September October November December").split()  # noqa: SIM905
+MONTHS = ("January February March April May June July August September October November December").split()  # noqa: SIM905 - read as words
 
 
 def day(date: str) -> str:
