@@ -20,13 +20,13 @@ record can have is an error, and so is one that this record lacks; without any r
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
+from implementations.figures import FORMATS, share
 from implementations.record import ArmKind, Estimate, Record
 
 
@@ -36,7 +36,7 @@ class FigureError(ValueError):
 
 DERIVED: dict[str, Callable[[Record], float]] = {
     "speedup": lambda r: r.speedup,
-    "size_ratio": lambda r: r.student.bytes / r.teacher.bytes,
+    "size_ratio": lambda r: r.size_ratio,
     "parameter_ratio": lambda r: r.student.parameters / r.teacher.parameters,
     "memory_ratio": lambda r: r.serving["student"].peak_memory_mib / r.serving["teacher"].peak_memory_mib,
     "latency_ratio": lambda r: r.serving["teacher"].latency_p50_s / r.serving["student"].latency_p50_s,
@@ -119,84 +119,6 @@ def _check_rest(known: Any, rest: list[str], where: str) -> None:
 
 
 # ------------------------------------------------------------------------------------------------- writing
-
-
-def percent(value: float) -> str:
-    return f"{100 * value:.0f}%"
-
-
-def share(value: float) -> str:
-    """A percentage that comes with an interval, so its first decimal can be judged."""
-    return f"{100 * value:.1f}%"
-
-
-def points(value: float) -> str:
-    """A difference of two shares, signed, in percentage points."""
-    return f"{100 * value:+.1f} points".replace("-", "−")
-
-
-def times(value: float) -> str:
-    return f"{significant(value, 2)}×"
-
-
-def seconds(value: float) -> str:
-    if value < 1:
-        return f"{significant(1000 * value, 2 if value < 0.1 else 3)} ms"
-    if value < 60:
-        return f"{significant(value, 3)} s"
-    minutes, rest = divmod(round(value), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
-    hours, minutes = divmod(round(value / 60), 60)
-    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-
-
-def size(value: float) -> str:
-    """Bytes, in decimal units as disks and downloads are sold."""
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if value >= scale:
-            return f"{significant(value / scale, 3)} {unit}"
-    return f"{value:.0f} bytes"
-
-
-def mib(value: float) -> str:
-    return f"{significant(value / 1024, 3)} GiB" if value >= 1024 else f"{significant(value, 3)} MiB"
-
-
-def count(value: float) -> str:
-    for word, scale in (("billion", 1e9), ("million", 1e6)):
-        if value >= scale:
-            return f"{significant(value / scale, 3)} {word}"
-    return f"{value:,.0f}"
-
-
-def number(value: float) -> str:
-    return significant(value, 3)
-
-
-def dollars(value: float) -> str:
-    return f"${value:,.2f}"
-
-
-def significant(value: float, digits: int) -> str:
-    """`value` to so many significant digits, never in exponents; integers keep all theirs."""
-    if value == 0 or not math.isfinite(value):
-        return "0" if value == 0 else "∞"
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{decimals}f}".replace("-", "−")
-
-
-FORMATS: dict[str, Callable[[float], str]] = {
-    "percent": percent,
-    "points": points,
-    "times": times,
-    "seconds": seconds,
-    "bytes": size,
-    "mib": mib,
-    "count": count,
-    "number": number,
-    "dollars": dollars,
-}
 
 
 def write(value: Any, form: str | None = None) -> str:

@@ -7,22 +7,22 @@ from typing import Any
 
 from markupsafe import Markup
 
+from implementations.figures import (
+    count,
+    dollars,
+    metric_title,
+    percent,
+    seconds,
+    serving_rows,
+    share,
+    slice_title,
+    times,
+)
 from implementations.record import ArmKind
 
 from . import figures
 from .load import Measured
 
-METRICS = {  # how a metric of a record is called and written; others are plain numbers
-    "fact_f1": ("Fact F1", "percent"),
-    "fact_precision": ("Fact precision", "percent"),
-    "fact_recall": ("Fact recall", "percent"),
-    "rouge_l": ("ROUGE-L", "percent"),
-    "rouge_l_to_teacher": ("ROUGE-L to the teacher", "percent"),
-}
-SLICES = {
-    "heldout": "Held-out items, of the kinds that training saw",
-    "unseen": "Unseen kinds, which no arm was trained on",
-}
 MONTHS = ("January February March April May June July August September October November December").split()  # noqa: SIM905 - read as words
 
 
@@ -78,20 +78,20 @@ class Results:
         return figures.interval(self.record.retention)
 
     @property
-    def speedup(self) -> str:
-        return figures.times(self.record.speedup)
+    def speedup(self) -> str | None:
+        return times(self.record.speedup) if self.record.speedup else None
 
     @property
-    def size_ratio(self) -> str:
-        return figures.percent(figures.DERIVED["size_ratio"](self.record))
+    def size_ratio(self) -> str | None:
+        return percent(self.record.size_ratio) if self.record.size_ratio else None
 
     @property
     def total(self) -> str:
-        return figures.seconds(figures.DERIVED["total_seconds"](self.record))
+        return seconds(figures.DERIVED["total_seconds"](self.record))
 
     @property
     def dollars(self) -> str:
-        return figures.dollars(self.record.collection.usd)
+        return dollars(self.record.collection.usd)
 
     @property
     def seeds(self) -> str:
@@ -107,46 +107,35 @@ class Results:
             arms = [arm for arm in self.record.arms if name in arm.metrics]
             metrics = list(dict.fromkeys(m for arm in arms for m in arm.metrics[name]))
             metrics.sort(key=lambda m: m != self.record.primary_metric)
-            rows = [(arm.title, arm.kind, [_value(arm.metrics[name].get(m), m) for m in metrics]) for arm in arms]
+            rows = [(arm.title, arm.kind, [_value(arm.metrics[name].get(m)) for m in metrics]) for arm in arms]
             n = max((e.n for arm in arms for e in arm.metrics[name].values()), default=0)
-            title = SLICES.get(name, name.replace("_", " ").capitalize())
-            out.append({"title": title, "metrics": [metric_title(m) for m in metrics], "rows": rows, "n": n})
+            out.append(
+                {"title": slice_title(name), "metrics": [metric_title(m) for m in metrics], "rows": rows, "n": n}
+            )
         return out
 
     def comparisons(self) -> list[tuple[str, str, str, str]]:
         titles = {arm.kind: arm.title for arm in self.record.arms}
         out = []
         for c in self.record.comparisons:
-            form = "points" if metric_form(c.metric) == "percent" else "number"
             what = f"{titles[c.a]} minus {titles[c.b][:1].lower()}{titles[c.b][1:]}"
-            where = f"{metric_title(c.metric)}, {SLICES.get(c.slice, c.slice).split(',')[0].lower()}"
+            where = f"{metric_title(c.metric)}, {slice_title(c.slice).split(',')[0].lower()}"
             d = c.difference
             clear = "clear" if d.low > 0 or d.high < 0 else "within the noise"
-            out.append((what, where, figures.estimate(d, form), clear))
+            out.append((what, where, figures.estimate(d, "points"), clear))
         return out
 
     def serving(self) -> list[tuple[str, str, str, str]]:
         """What was measured of serving: teacher, student, and how they compare."""
-        r = self.record
-        t, s = r.serving["teacher"], r.serving["student"]
-        rows = (
-            ("Latency of one answer, p50", t.latency_p50_s, s.latency_p50_s, figures.seconds),
-            ("Latency of one answer, p95", t.latency_p95_s, s.latency_p95_s, figures.seconds),
-            (f"Tokens per second at batch {s.batch}", t.tokens_per_s, s.tokens_per_s, figures.number),
-            ("Peak memory", t.peak_memory_mib, s.peak_memory_mib, figures.mib),
-            ("Weights on disk", r.teacher.bytes, r.student.bytes, figures.size),
-            ("Parameters", r.teacher.parameters, r.student.parameters, figures.count),
-            ("Layers", r.teacher.layers, r.student.layers, figures.count),
-        )
-        return [(what, form(a), form(b), figures.times(b / a) if a else "") for what, a, b, form in rows]
+        return serving_rows(self.record)
 
     def stages(self) -> list[tuple[str, str]]:
-        return [(s.name.replace("_", " ").capitalize(), figures.seconds(s.seconds)) for s in self.record.stages]
+        return [(s.name.replace("_", " ").capitalize(), seconds(s.seconds)) for s in self.record.stages]
 
     def facts(self) -> list[tuple[str, str]]:
         """How the run was set up, for whoever wants to repeat it."""
         r = self.record
-        sizes = ", ".join(f"{figures.count(n)} {name}" for name, n in r.task.sizes.items())
+        sizes = ", ".join(f"{count(n)} {name}" for name, n in r.task.sizes.items())
         c = r.collection
         rates = ", ".join(f"{_arm(t.arm)} {t.chosen:g}" for t in r.tuning)
         return [
@@ -158,9 +147,9 @@ class Results:
             ("Learning rates chosen", rates or "none were tried"),
             (
                 "Answers collected",
-                f"{figures.count(c.asked)} asked, {figures.count(c.from_ledger)} found in the ledger, "
+                f"{count(c.asked)} asked, {count(c.from_ledger)} found in the ledger, "
                 f"{c.empty} empty, {c.truncated} cut off, {c.duplicates} equal to another's; "
-                f"{figures.count(c.prompt_tokens)} tokens read, {figures.count(c.completion_tokens)} written; "
+                f"{count(c.prompt_tokens)} tokens read, {count(c.completion_tokens)} written; "
                 f"{self.dollars} spent",
             ),
             ("Machine", f"{self.machine}; {r.machine.system}; Python {r.machine.python}"),
@@ -173,22 +162,11 @@ def _arm(kind: ArmKind) -> str:
     return kind.value.replace("_", " ")
 
 
-def metric_title(metric: str) -> str:
-    return METRICS.get(metric, (metric.replace("_", " ").capitalize(), ""))[0]
-
-
-def metric_form(metric: str) -> str:
-    return METRICS.get(metric, ("", "number"))[1]
-
-
-def _value(estimate: Any, metric: str) -> Value | None:
+def _value(estimate: Any) -> Value | None:
     if estimate is None:
         return None
-    form = metric_form(metric)
-    text, low, high = figures.interval(estimate, form)
-    write = figures.share if form == "percent" else figures.FORMATS[form]
-    seeds = " · ".join(write(v) for v in estimate.per_seed)
-    return Value(text, low, high, seeds, _plot(estimate) if form == "percent" else Markup(""))
+    text, low, high = figures.interval(estimate)
+    return Value(text, low, high, " · ".join(map(share, estimate.per_seed)), _plot(estimate))
 
 
 def _plot(estimate: Any) -> Markup:

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from . import record as records
 from .errors import InputError, disk_errors
+from .figures import metric_title, percent, share, times
 from .registry import PLATFORMS, RECIPES, cell
 
 app = typer.Typer(
@@ -155,15 +156,16 @@ def report(run: Annotated[Path, typer.Argument(help="A run's folder under runs/.
 
 def _summary(measured: records.Record) -> None:
     """The arms on the held-out slice, and the verdict."""
-    table = Table("arm", "held out", "95% interval", title=measured.primary_metric.replace("_", " "))
+    table = Table("arm", "held out", "95% interval", title=metric_title(measured.primary_metric))
     for arm in measured.arms:
         estimate = arm.metrics["heldout"][measured.primary_metric]
-        table.add_row(arm.title, f"{estimate.value:.3f}", f"{estimate.low:.3f} – {estimate.high:.3f}")
+        table.add_row(arm.title, share(estimate.value), f"{share(estimate.low)} – {share(estimate.high)}")
     out.print(table)
     kept = measured.retention
     out.print(
-        f"retention {kept.value:.1%} ({kept.low:.1%} – {kept.high:.1%}) at {measured.speedup:.1f}× the teacher's "
-        f"tokens per second and {measured.student.bytes / measured.teacher.bytes:.0%} of its size",
+        f"retention {share(kept.value)} ({share(kept.low)} – {share(kept.high)})"
+        + (f" at {times(measured.speedup)} the teacher's tokens per second" if measured.speedup else "")
+        + (f" and {percent(measured.size_ratio)} of its size" if measured.size_ratio else "")
     )
     out.print(f"verdict  {measured.verdict.decision}. {measured.verdict.reason}")
     if measured.smoke:

@@ -61,11 +61,13 @@ class Task(Strict):
 
 
 class Model(Strict):
+    """``None`` where a platform does not tell."""
+
     name: str
-    parameters: Count
-    bytes: Count = Field(description="of the safetensors files")
-    layers: Count
-    dtype: str = Field(description="that it answered in; the files are float32")
+    parameters: Count | None
+    bytes: Count | None = Field(description="of the safetensors files")
+    layers: Count | None
+    dtype: str | None = Field(description="that it answered in; the files are float32")
 
 
 class Serving(Strict):
@@ -120,8 +122,8 @@ class Comparison(Strict):
 
 
 class Stage(Strict):
-    """What the models spent on one kind of work, over all seeds. An answer that several seeds share counts in each;
-    rate checks and the timing of the models are in none."""
+    """What one kind of work took, over all seeds. What several seeds share counts once; what an earlier run left
+    counts with the time it took then."""
 
     name: str
     seconds: Seconds
@@ -177,8 +179,10 @@ class Record(Strict):
     arms: list[Arm]
     comparisons: list[Comparison]
     primary_metric: str
-    retention: Estimate = Field(description="distilled student over tuned teacher, primary metric, held-out slice")
-    serving: dict[Literal["teacher", "student"], Serving]
+    retention: Estimate = Field(
+        description="distilled student over the teacher it learnt from (tuned, where it could be), held-out slice"
+    )
+    serving: dict[Literal["teacher", "student"], Serving] = Field(description="of the models on this machine")
     tuning: list[Tuning]
     collection: Collection
     stages: list[Stage]
@@ -192,9 +196,15 @@ class Record(Strict):
         raise KeyError(kind)
 
     @property
-    def speedup(self) -> float:
-        """Student over teacher, generated tokens per second at the same batch size."""
-        return self.serving["student"].tokens_per_s / self.serving["teacher"].tokens_per_s
+    def speedup(self) -> float | None:
+        """Student over teacher, generated tokens per second at the same batch size; None for a teacher elsewhere."""
+        teacher = self.serving.get("teacher")
+        return self.serving["student"].tokens_per_s / teacher.tokens_per_s if teacher else None
+
+    @property
+    def size_ratio(self) -> float | None:
+        """Student over teacher, bytes; None where the platform does not tell."""
+        return self.student.bytes / self.teacher.bytes if self.teacher.bytes else None
 
     @property
     def stale(self) -> bool:

@@ -51,14 +51,16 @@ class Recipe:
     code: tuple[str, ...]
 
 
+# What decides a figure. Code that carries answers without changing them (ledger, collection, workspace) is not here.
 TRANSFER_CODE = (
     "implementations/tasks/*.py",
-    "implementations/teachers/*.py",
+    "implementations/teachers/embedded.py",
+    "implementations/teachers/local.py",
     "implementations/transfer/*.py",
+    "implementations/recipes/arms.py",
     "implementations/evaluation/measure.py",
     "implementations/evaluation/serving.py",
     "implementations/evaluation/statistics.py",
-    "implementations/workspace.py",
 )
 
 PLATFORMS: dict[str, Platform] = {

@@ -9,8 +9,11 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 import torch
@@ -20,7 +23,7 @@ from transformers import AutoConfig
 
 from . import record as records
 from .errors import InputError, disk_errors
-from .evaluation import environment
+from .evaluation import environment, serving
 from .evaluation.measure import Scoreboard, verdict
 from .progress import Stages
 from .recipes import sequence_level as recipe
@@ -37,7 +40,7 @@ from .workspace import Workspace
 LATENCY_N = 10  # answers timed at batch 1
 RECORD_LATENCY_N = 30
 RECORD_SEEDS = 3
-SMOKE_TOKENS = 16
+SMOKE_TOKENS = 8
 SMOKE_LAYERS = "2"
 EVERYTHING = 10**9  # of the user's own rows
 OWN_HELDOUT = 200  # of the user's own rows with a reference, at most
@@ -85,7 +88,7 @@ def make_plan(options: Options, task: Task) -> Plan:
     if options.smoke:
         sizes, teacher, student = (
             recipe.SMOKE_SIZES,
-            replace(teacher, steps=2, batch=4),
+            replace(teacher, steps=2, batch=2),
             replace(student, steps=3, batch=4),
         )
     elif options.record:
@@ -98,14 +101,14 @@ def make_plan(options: Options, task: Task) -> Plan:
         drawn = task.splits(sizes, options.seed)
         teacher = replace(teacher, steps=max(teacher.steps, _steps(drawn.gold, teacher)))
         student = replace(student, steps=max(student.steps, _steps(drawn.transfer, student)))
-    count = options.seeds or (RECORD_SEEDS if options.record else 1)
+    how_many = options.seeds or (RECORD_SEEDS if options.record else 1)
     return Plan(
         sizes=sizes,
-        seeds=list(range(options.seed, options.seed + count)),
+        seeds=list(range(options.seed, options.seed + how_many)),
         teacher_training=teacher,
         student_training=student,
         choose_rates=options.record,
-        latency_n=2 if options.smoke else RECORD_LATENCY_N if options.record else LATENCY_N,
+        latency_n=1 if options.smoke else RECORD_LATENCY_N if options.record else LATENCY_N,
         smoke=options.smoke,
     )
 
@@ -150,18 +153,18 @@ def execute(options: Options, console: Console) -> tuple[Path, Record]:
                 f"{str(error).rpartition(';')[0]}; delete {folder} and run the same command again"
             ) from error
     outcome = recipe.run(
-        work, task, shipped, start, plan.sizes, plan.seeds, plan.teacher_training, plan.student_training,
-        plan.choose_rates, options.skip_empty, keep_truncated=options.smoke,
+        work, task, work.model(shipped, teacher_name), start, plan.sizes, plan.seeds, plan.teacher_training,
+        plan.student_training, plan.choose_rates, options.skip_empty, keep_truncated=options.smoke,
     )  # fmt: skip
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         heldout = next(iter(outcome.slices.values()))
-        serving = _serving(work, folder, outcome, task, heldout, plan.latency_n, together=options.smoke)
+        served = _serving(work, folder, outcome, task, heldout, plan)
         board = Scoreboard(task, outcome.slices, outcome.arms)
         described = {"commit": commit, "code_sha256": code, "pattern": options.pattern, "command": options.command}
         teacher = _model(teacher_name, outcome.teacher, dtype)
         student = _model(student_name, outcome.student, dtype)
-        record = _record(described, plan, task, outcome, board, serving, teacher, student)
+        record = _record(described, plan, task, outcome, board, served, teacher, student)
         _write_items(folder / "items.jsonl", task, outcome)
         _link(folder / "student", outcome.student)
         records.save(record, folder / "record.json")
@@ -231,43 +234,46 @@ def _check_model(path: Path, option: str) -> Path:
 
 
 def _serving(
-    work: Workspace,
-    folder: Path,
-    outcome: recipe.Outcome,
-    task: Task,
-    items: list[Item],
-    latency_n: int,
-    together: bool,
+    work: Workspace, folder: Path, outcome: recipe.Outcome, task: Task, items: list[Item], plan: Plan
 ) -> dict[str, Serving]:
-    """Measure teacher and student, once, each in a fresh process or both in one; see evaluation/serving.py."""
+    """Measure the models on this machine, each once and in a fresh process; see evaluation/serving.py.
+
+    A smoke run, whose figures mean nothing, measures in this process: loading torch again takes longer than all of it.
+    """
     models = {"teacher": outcome.teacher, "student": outcome.student}
     request = {
         "instruction": task.instruction,
         "prompts": [item.prompt for item in items],
         "limit": task.max_new_tokens,
-        "latency_n": latency_n,
+        "latency_n": plan.latency_n,
         "device": work.device,
     }
     measured: dict[str, Serving] = {}
-    for names in ([*models],) if together else ([name] for name in models):
-        cached = folder / f"serving-{'-'.join(names)}.json"
+    for name, model in models.items():
+        if model is None:
+            continue
+        cached = folder / f"serving-{name}.json"
         if not cached.exists():
-            title = f"Time the {' and the '.join(names)}"
-            servings = _time(work, title, [models[name] for name in names], request)
-            write_atomic(cached, json.dumps(dict(zip(names, servings, strict=True))))
-        measured |= {name: Serving.model_validate(s) for name, s in json.loads(cached.read_text()).items()}
+            started = time.monotonic()
+            total = serving.steps(request["prompts"], plan.latency_n)
+            with work.stages.stage(f"Time the {name}", total) as advance:
+                done = count(1)
+                measure = serving.measure if plan.smoke else _measure_alone
+                taken = measure(model, **request, on_answer=lambda: advance(next(done)))  # noqa: B023 - called within
+            timed = {"serving": taken.model_dump(), "seconds": time.monotonic() - started}
+            write_atomic(cached, json.dumps(timed))
+        timed = json.loads(cached.read_text())
+        measured[name] = Serving.model_validate(timed["serving"])
+        outcome.seconds["time the models"] = outcome.seconds.get("time the models", 0.0) + timed["seconds"]
     return measured
 
 
-def _time(work: Workspace, title: str, models: list[Path], request: dict) -> list[dict]:
-    """What the timing process prints for ``models``. Raises InputError when it fails."""
-    dots = len(models) * (min(request["latency_n"] + 1, len(request["prompts"])) + 1)
-    with tempfile.TemporaryDirectory() as scratch, work.stages.stage(title, dots) as advance:
+def _measure_alone(model: Path, on_answer: Callable[[], None], **request: object) -> Serving:
+    """`serving.measure` in a process of its own. Raises InputError when that fails."""
+    with tempfile.TemporaryDirectory() as scratch:
         question = Path(scratch) / "request.json"
         question.write_text(json.dumps(request), "utf-8")
-        command = [sys.executable, "-m", "implementations.evaluation.serving", str(question)]
-        command += [str(model.resolve()) for model in models]
-        servings, done = [], 0
+        command = [sys.executable, "-m", serving.__name__, str(question), str(model.resolve())]
         # In a session of its own, so that an interrupt ends this process and this process ends that one, quietly.
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, text=True, cwd=records.ROOT, start_new_session=True
@@ -275,16 +281,15 @@ def _time(work: Workspace, title: str, models: list[Path], request: dict) -> lis
             try:
                 for line in process.stdout:
                     if line == ".\n":
-                        done += 1
-                        advance(done)
+                        on_answer()
                     else:
-                        servings.append(json.loads(line))
+                        taken = Serving.model_validate_json(line)
             except BaseException:
                 process.kill()
                 raise
     if process.returncode != 0:
-        raise InputError(f"{title.lower()}: the process ended with status {process.returncode}; its message is above")
-    return servings
+        raise InputError(f"timing {model}: the process ended with status {process.returncode}; its message is above")
+    return taken
 
 
 def _record(
@@ -293,7 +298,7 @@ def _record(
     task: Task,
     outcome: recipe.Outcome,
     board: Scoreboard,
-    serving: dict[str, Serving],
+    served: dict[str, Serving],
     teacher: Model,
     student: Model,
 ) -> Record:
@@ -317,7 +322,7 @@ def _record(
         comparisons=[board.compare(a, b, name) for name in outcome.slices for a, b in pairs],
         primary_metric=task.primary,
         retention=board.retention(),
-        serving=serving,
+        serving=served,
         tuning=outcome.tuning,
         collection=outcome.collection,
         stages=[Stage(name=name, seconds=round(seconds, 1)) for name, seconds in outcome.seconds.items()],

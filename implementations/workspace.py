@@ -23,10 +23,11 @@ from .progress import Stages
 from .record import Curve
 from .teachers.collect import Collected, collect
 from .teachers.ledger import Ledger
-from .teachers.local import LocalTeacher, content_sha256, load
-from .teachers.teacher import Request
+from .teachers.local import LocalTeacher, content_hash, load
+from .teachers.teacher import Request, Teacher
 from .transfer import students, trainer
 from .transfer.chat import row
+from .transfer.device import compute_dtype, pick_device
 from .transfer.trainer import TrainConfig
 
 Pairs = list[tuple[str, str]]  # (prompt, answer)
@@ -47,7 +48,7 @@ class Workspace:
     def identity(self, folder: Path) -> str:
         """The content hash of the model in ``folder``, read once."""
         if folder not in self._identity:
-            self._identity[folder] = content_sha256(folder)
+            self._identity[folder] = content_hash(folder)
         return self._identity[folder]
 
     def folder(self, kind: str, **made_from: object) -> Path:
@@ -72,6 +73,8 @@ class Workspace:
     def train(self, title: str, start: Path, instruction: str, pairs: Pairs, config: TrainConfig) -> tuple[Path, Curve]:
         """The model in ``start`` trained on ``pairs``; the folder it is in, and its curve."""
         settings = {k: v for k, v in asdict(config).items() if k != "checkpoint_seconds"}
+        where = pick_device(self.device)
+        settings |= {"device": where.type, "dtype": str(compute_dtype(where))}  # they change the weights
         folder = self.folder("trained", start=self.identity(start), instruction=instruction, pairs=pairs, **settings)
         if (folder / trainer.FINISHED).exists():
             return folder / "model", Curve.model_validate_json((folder / trainer.FINISHED).read_text())
@@ -80,7 +83,7 @@ class Workspace:
             rows = [row(tokenizer, instruction, prompt, answer) for prompt, answer in pairs]
             return folder / "model", trainer.train(model, tokenizer, rows, config, folder, advance)
 
-    def ask(self, title: str, teacher: LocalTeacher, requests: list[Request]) -> Collected:
+    def ask(self, title: str, teacher: Teacher, requests: list[Request]) -> Collected:
         """An answer of ``teacher`` to every request, through the ledger."""
         if len(known := self.ledger.known(teacher.identity, requests)) == len(requests):
             return Collected([known[i] for i in range(len(requests))], len(requests))
@@ -89,7 +92,8 @@ class Workspace:
 
     def model(self, folder: Path, name: str) -> LocalTeacher:
         """The model in ``folder`` as something that answers."""
-        return LocalTeacher(folder, name, self.device, identity=self.identity(folder))
+        made = f"{self.identity(folder)}:{self.code[:12]}"  # other code may phrase the prompts or decode otherwise
+        return LocalTeacher(folder, name, self.device, identity=made)
 
 
 def _lock(path: Path) -> IO[str]:

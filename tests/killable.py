@@ -39,7 +39,7 @@ def main() -> None:
     outcome = sequence_level.run(
         work,
         ClinicalSummary(),
-        model,
+        work.model(model, "tiny"),
         work.cut(model, 2),
         Sizes(gold=8, dev=0, transfer=24, heldout=4, unseen=2),
         seeds=[0],

@@ -11,6 +11,7 @@ from builder_samples import GOOD, load, make_record, measured
 from builder import diagram, figures
 from builder.prose import Cite, Code, Em, Figure, Link, Strong, Text, inline, parse, plain
 from builder.render import Page
+from implementations.figures import seconds
 
 EXTENSIONS = ["attr_list", "md_in_html", "tables", "toc", "pymdownx.highlight", "pymdownx.superfences"]
 
@@ -158,7 +159,7 @@ def test_paths_that_no_record_has(path: str, why: str) -> None:
     ("value", "text"), [(0.0042, "4.2 ms"), (0.9, "900 ms"), (59.94, "59.9 s"), (60, "1 min"), (7260, "2 h 1 min")]
 )
 def test_seconds(value: float, text: str) -> None:
-    assert figures.seconds(value) == text
+    assert seconds(value) == text
 
 
 def test_measured_sample_is_not_stale_by_itself() -> None:

@@ -10,7 +10,7 @@ from implementations.errors import InputError
 from implementations.registry import Signal
 from implementations.teachers.collect import collect
 from implementations.teachers.ledger import Ledger
-from implementations.teachers.teacher import Answer, Request
+from implementations.teachers.teacher import Answer, Kind, Request
 
 
 class Echo:
@@ -29,7 +29,10 @@ class Echo:
             self.lives -= 1
             if self.lives < 0:
                 raise ConnectionError("gone")
-            yield [(at + i, Answer(r.prompt.upper(), 3, 1, False, 0.5)) for i, r in enumerate(group)]
+            yield [
+                (at + i, Answer(r.prompt.upper(), Kind.COMPLETE if r.prompt else Kind.EMPTY, 3, 1, 0.5))
+                for i, r in enumerate(group)
+            ]
 
 
 def requests(*prompts):
@@ -42,7 +45,7 @@ def test_answers_come_in_order_and_equal_requests_are_asked_once(tmp_path):
         got = collect(teacher, ledger, requests("b", "a", "b", ""))
     assert [answer.text for answer in got.answers] == ["B", "A", "B", ""]
     assert teacher.asked == ["b", "a", ""]
-    assert (got.empty, got.duplicates, got.truncated, got.from_ledger) == ([3], 1, 0, 0)
+    assert (got.kinds, got.duplicates, got.from_ledger) == ({Kind.COMPLETE: 3, Kind.EMPTY: 1}, 1, 0)
 
 
 def test_a_teacher_that_dies_is_asked_only_for_the_rest(tmp_path):
@@ -58,7 +61,7 @@ def test_a_teacher_that_dies_is_asked_only_for_the_rest(tmp_path):
 
 def test_another_teacher_instruction_or_limit_is_another_question(tmp_path):
     [request] = requests("a")
-    answer = Answer("A", 1, 1, False, 0.1)
+    answer = Answer("A", Kind.COMPLETE, 1, 1, 0.1)
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         ledger.add("one", [(request, answer)])
         assert ledger.known("one", [request]) == {0: answer}
@@ -69,8 +72,8 @@ def test_another_teacher_instruction_or_limit_is_another_question(tmp_path):
 def test_the_first_answer_stays(tmp_path):
     [request] = requests("a")
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
-        ledger.add("one", [(request, Answer("first", 1, 1, False, 0.1))])
-        ledger.add("one", [(request, Answer("second", 1, 1, False, 0.1))])
+        ledger.add("one", [(request, Answer("first", Kind.COMPLETE, 1, 1, 0.1))])
+        ledger.add("one", [(request, Answer("second", Kind.COMPLETE, 1, 1, 0.1))])
         assert ledger.known("one", [request])[0].text == "first" and len(ledger) == 1
 
 
@@ -84,9 +87,9 @@ def test_a_file_that_is_no_ledger(tmp_path):
 def test_a_full_disk_keeps_what_was_answered(tmp_path):
     path = tmp_path / "ledger.sqlite"
     with Ledger(path) as ledger:
-        ledger.add("one", [(r, Answer("x", 1, 1, False, 0.1)) for r in requests("a", "b")])
+        ledger.add("one", [(r, Answer("x", Kind.COMPLETE, 1, 1, 0.1)) for r in requests("a", "b")])
         pages = ledger._db.execute("PRAGMA page_count").fetchone()[0]
         ledger._db.execute(f"PRAGMA max_page_count = {pages}")  # SQLite's own way to run out of room
         with pytest.raises(InputError, match=r"database or disk is full; .* the 2 answers in the ledger are kept"):
-            ledger.add("one", [(Request("say", "c" * 100_000, 8), Answer("x", 1, 1, False, 0.1))])
+            ledger.add("one", [(Request("say", "c" * 100_000, 8), Answer("x", Kind.COMPLETE, 1, 1, 0.1))])
     assert sqlite3.connect(path).execute("SELECT count(*) FROM answers").fetchone() == (2,)

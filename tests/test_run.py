@@ -28,7 +28,7 @@ from implementations.tasks.clinical_summary import ClinicalSummary
 from implementations.tasks.task import Sizes
 from implementations.tasks.user_prompts import UserPrompts
 from implementations.teachers import embedded, local
-from implementations.teachers.local import content_sha256
+from implementations.teachers.local import content_hash
 from implementations.transfer.trainer import TrainConfig
 from implementations.workspace import Workspace
 
@@ -57,16 +57,16 @@ def distill(monkeypatch, *arguments) -> int:
 def test_cell(pattern, platform, tiny, tmp_path):
     """Every cell that is offered: the teacher stays as it was, the student learns, the declared signal is used."""
     assert (pattern, platform) == ("sequence-level", "local"), "a new cell needs its teacher here"
-    before = content_sha256(tiny)
+    before = content_hash(tiny)
     steps = TrainConfig(steps=12, learning_rate=1e-3, batch=4)
     work = Workspace(tmp_path, "test", Stages(Console(quiet=True)), "cpu")
     start = work.cut(tiny, 2)
     outcome = sequence_level.run(
-        work, ClinicalSummary(), tiny, start, Sizes(8, 0, 24, 4, 2), [0], steps, steps,
+        work, ClinicalSummary(), work.model(tiny, "tiny"), start, Sizes(8, 0, 24, 4, 2), [0], steps, steps,
         choose_rates=False, skip_empty=True, keep_truncated=True,
     )  # fmt: skip
-    assert content_sha256(tiny) == before
-    assert content_sha256(outcome.student) != content_sha256(start)
+    assert content_hash(tiny) == before
+    assert content_hash(outcome.student) != content_hash(start)
     assert RECIPES[pattern].needs is Signal.TEXT  # and text is all that the ledger, and so the student, ever got:
     assert outcome.collection.asked == 24 and len(work.ledger) == 24 + len(ArmKind) * 6
     arms = {arm.kind: arm for arm in outcome.arms}
@@ -280,9 +280,11 @@ def test_an_empty_answer_stops_the_run_and_loses_nothing(tiny, tmp_path, monkeyp
     monkeypatch.setattr(local, "generate", first_empty)
     command = ("run", "sequence-level", "--smoke", "--teacher", f"local:{tiny}", "--workdir", tmp_path)
     assert distill(monkeypatch, *command) == 2
-    assert "the teacher's answer to transfer-0-0 is empty" in capsys.readouterr().err
+    assert "the teacher left 1 prompts without an answer: transfer-0-0 (empty); look at them" in capsys.readouterr().err
     count = "SELECT count(*) FROM answers"
-    assert sqlite3.connect(tmp_path / "ledger.sqlite").execute(count).fetchone() == (8,)
+    assert sqlite3.connect(tmp_path / "ledger.sqlite").execute(count).fetchone() == (
+        8 + 2 * 4,
+    )  # and two teachers' held-out answers
     assert distill(monkeypatch, *command, "--skip-empty") == 0
     [folder] = tmp_path.glob("sequence-level-*")
     collection = record.load(folder / "record.json").collection

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
+from transformers import TrainingArguments
 
 from implementations.errors import InputError
-from implementations.teachers.local import content_sha256, load
+from implementations.teachers.local import content_hash, load
 from implementations.transfer import students
 from implementations.transfer.chat import Row, prompt_ids, row
 from implementations.transfer.generate import generate
@@ -70,6 +72,35 @@ def test_the_loss_is_the_mean_over_completion_tokens_and_prompts_carry_none(mode
     assert (batch["labels"] != IGNORED).sum() == count
     loss = CompletionTrainer.compute_loss(None, network, batch)
     assert loss.item() == pytest.approx(total / count, rel=1e-5)
+
+
+def test_an_accumulated_batch_is_averaged_over_its_tokens_not_over_its_parts(model, tmp_path, monkeypatch):
+    """Four rows in one step give the loss that the Trainer logs, whether it takes them at once or one by one."""
+    network, tokenizer = model
+    answers = ["a", "gout, 40, seen today and sent home", "clear", "no"]
+    rows = [row(tokenizer, "", prompt, answer) for prompt, answer in zip([*PROMPTS, "x"], answers, strict=True)]
+    arguments = {"max_steps": 1, "use_cpu": True, "report_to": "none", "save_strategy": "no", "logging_steps": 1}
+    arguments |= {"remove_unused_columns": False, "disable_tqdm": True, "learning_rate": 0.0}
+    logged = []
+    for size in (4, 1):
+        trainer = CompletionTrainer(
+            network,
+            TrainingArguments(
+                tmp_path, per_device_train_batch_size=size, gradient_accumulation_steps=4 // size, **arguments
+            ),
+            train_dataset=[asdict(r) for r in rows],
+            data_collator=LeftPadding(tokenizer.pad_token_id),
+        )
+        _, items = trainer.get_batch_samples(iter(trainer.get_train_dataloader()), 4 // size, "cpu")
+        assert items == sum(r.completion for r in rows)
+        trainer.train()
+        logged.append(trainer.state.log_history[0]["loss"])
+    assert logged[0] == pytest.approx(logged[1], rel=1e-4)
+
+
+def test_no_rows_is_an_error_not_an_endless_epoch():
+    with pytest.raises(ValueError, match="no rows"):
+        schedule([], TrainConfig(steps=1, learning_rate=1e-3))
 
 
 def test_a_row_ends_with_the_end_of_sequence(model):
@@ -137,9 +168,9 @@ def test_the_same_model_has_one_identity_wherever_it_lies(tiny, tmp_path):
     (copy := tmp_path / "copy").mkdir()
     for path in tiny.iterdir():
         (copy / path.name).write_bytes(path.read_bytes())
-    assert content_sha256(copy) == content_sha256(tiny)
+    assert content_hash(copy) == content_hash(tiny)
     (copy / "chat_template.jinja").write_text("other")
-    assert content_sha256(copy) != content_sha256(tiny)
+    assert content_hash(copy) != content_hash(tiny)
 
 
 def test_a_model_without_a_chat_template_is_refused(tiny, tmp_path):

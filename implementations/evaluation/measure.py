@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..figures import metric_title, points
 from ..record import Arm, ArmKind, Comparison, Curve, Decision, Estimate, Verdict
 from ..tasks.task import Item, Task, rouge_l
 from . import statistics
@@ -29,7 +30,8 @@ class Scoreboard:
 
     def __init__(self, task: Task, slices: dict[str, list[Item]], arms: list[ArmAnswers]):
         self.task, self.slices, self.arms = task, slices, {arm.kind: arm for arm in arms}
-        self.reference = ArmKind.TEACHER_TUNED  # whose answers the student learnt from
+        # Whose answers the student learnt from: the tuned teacher's, where it could be tuned.
+        self.reference = ArmKind.TEACHER_TUNED if ArmKind.TEACHER_TUNED in self.arms else ArmKind.TEACHER_SHIPPED
         self.matrix: dict[tuple[ArmKind, str, str], np.ndarray] = {}
         for arm in arms:
             for name, items in slices.items():
@@ -74,25 +76,25 @@ def verdict(board: Scoreboard) -> Verdict:
     """
     gain = board.compare(ArmKind.STUDENT_DISTILLED, ArmKind.STUDENT_GOLD).difference
     lead = board.compare(board.reference, ArmKind.STUDENT_GOLD).difference
-    metric = board.task.primary.replace("_", " ")
-    against = (
-        f"The distilled student scores {_signed(gain)} {metric} against the same student trained on the gold alone"
-    )
+    metric = metric_title(board.task.primary)
+    against = f"{metric}, distilled minus gold alone: {_points(gain)}."
     if gain.low > MARGIN:
-        return Verdict(decision=Decision.DISTIL, reason=f"{against}: the teacher's answers are worth having.")
+        return Verdict(decision=Decision.DISTIL, reason=f"{against} The teacher's answers are worth having.")
     if gain.high <= MARGIN:
         why = (
-            f"the teacher does not measurably beat that student ({_signed(lead)}), so it has nothing to teach it."
+            f"Teacher minus gold alone: {_points(lead)}; it has nothing measurable to teach."
             if lead.low <= MARGIN
-            else f"the teacher beats that student ({_signed(lead)}), but its answers do not carry that over; try "
+            else f"Teacher minus gold alone: {_points(lead)}; its answers do not carry that over: try "
             "more of them, more steps or more layers."
         )
-        return Verdict(decision=Decision.DO_NOT_DISTIL, reason=f"{against}: {why}")
+        return Verdict(decision=Decision.DO_NOT_DISTIL, reason=f"{against} {why}")
     return Verdict(
         decision=Decision.UNSURE,
-        reason=f"{against}: the interval covers the margin of {MARGIN}; run more seeds or keep more notes held out.",
+        reason=f"{against} The interval covers the margin of {points(MARGIN)}; run more seeds or keep more items held "
+        "out.",
     )
 
 
-def _signed(estimate: Estimate) -> str:
-    return f"{estimate.value:+.3f} (95% interval {estimate.low:+.3f} to {estimate.high:+.3f})"
+def _points(estimate: Estimate) -> str:
+    low, high = (points(end).removesuffix(" points") for end in (estimate.low, estimate.high))
+    return f"{points(estimate.value)} with a 95% interval from {low} to {high}"

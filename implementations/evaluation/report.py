@@ -18,28 +18,13 @@ from pydantic import BaseModel, ValidationError
 
 from .. import record as records
 from ..errors import InputError, disk_errors
+from ..figures import FORMATS, METRICS, metric_title, number, points, serving_rows, slice_title
 from ..record import Arm, ArmKind, Comparison, Curve, Estimate, Record
 from ..registry import RECIPES
 
 EXAMPLES = 10
 LINE = 60  # characters, where a text is cut for its length
-METRICS = {  # how a metric is called, what it is; all are shares from 0 to 1
-    "fact_f1": ("Fact F1", "The harmonic mean of precision and recall."),
-    "fact_precision": ("Fact precision", "Of what the answer states, the share that is true of its prompt."),
-    "fact_recall": ("Fact recall", "Of the facts known of the prompt, the share that the answer states."),
-    "rouge_l": ("ROUGE-L", "Overlap of words, in order, with the reference answer."),
-    "rouge_l_to_teacher": (
-        "ROUGE-L to the teacher",
-        "Overlap of words, in order, with the answer of the teacher that the student learnt from: likeness, not truth. "
-        "That teacher agrees with itself by definition.",
-    ),
-}
-SLICES = {
-    "heldout": "Held-out items, of the kinds that training saw",
-    "unseen": "Unseen kinds, which no arm was trained on",
-}
 TEACHERS = (ArmKind.TEACHER_SHIPPED, ArmKind.TEACHER_TUNED)
-Row = tuple[str, str, str, str]
 
 
 class Answer(BaseModel):
@@ -76,7 +61,7 @@ def render(record: Record, items: list[Item]) -> str:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= FORMATS | {"x": place, "cut": cut, "plain": plain, "segments": segments}
+    environment.filters |= FORMATS | {"signed": signed, "x": place, "cut": cut, "plain": plain, "segments": segments}
     examples = choose(items, record.primary_metric)
     return environment.get_template("report.html.j2").render(
         record=record,
@@ -86,7 +71,7 @@ def render(record: Record, items: list[Item]) -> str:
         slices=_slices(record),
         comparisons=_comparisons(record),
         bound=_bound(c.difference for c in record.comparisons),
-        serving=_serving(record),
+        serving=serving_rows(record),
         trained=[arm for arm in record.arms if arm.training],
         curves=_curves(record.arms),
         frame=FRAME,
@@ -116,7 +101,7 @@ def _items(folder: Path) -> list[Item]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error}); {_again(folder)}") from error
     items = []
-    for number, line in enumerate(lines, 1):
+    for at, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
@@ -124,7 +109,7 @@ def _items(folder: Path) -> list[Item]:
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the line"
-            raise InputError(f"{path}:{number}: {where}: {first['msg']}; {_again(folder)}") from error
+            raise InputError(f"{path}:{at}: {where}: {first['msg']}; {_again(folder)}") from error
     return items
 
 
@@ -133,14 +118,6 @@ def _again(folder: Path) -> str:
 
 
 # ----------------------------------------------------------------------------------------- what the page says
-
-
-def metric_title(metric: str) -> str:
-    return METRICS[metric][0] if metric in METRICS else metric.replace("_", " ").capitalize()
-
-
-def slice_title(name: str) -> str:
-    return SLICES.get(name, name.replace("_", " ").capitalize())
 
 
 def _slices(record: Record) -> list[dict[str, Any]]:
@@ -194,21 +171,6 @@ def _bound(differences: Iterable[Estimate]) -> float:
     """The end of a scale around 0 that holds every interval."""
     widest = max((max(abs(d.low), abs(d.high)) for d in differences), default=1)
     return next((b for b in (0.05, 0.1, 0.25, 0.5) if widest <= b), 1)
-
-
-def _serving(record: Record) -> list[Row]:
-    """Size and speed: teacher, student, and student over teacher."""
-    t, s = record.serving["teacher"], record.serving["student"]
-    rows: tuple[tuple[str, float, float, Callable[[float], str]], ...] = (
-        ("Weights on disk", record.teacher.bytes, record.student.bytes, size),
-        ("Parameters", record.teacher.parameters, record.student.parameters, count),
-        ("Layers", record.teacher.layers, record.student.layers, count),
-        ("Latency of a whole answer, p50", t.latency_p50_s, s.latency_p50_s, seconds),
-        ("Latency of a whole answer, p95", t.latency_p95_s, s.latency_p95_s, seconds),
-        (f"Tokens per second at batch {s.batch}", t.tokens_per_s, s.tokens_per_s, number),
-        ("Peak memory", t.peak_memory_mib, s.peak_memory_mib, mib),
-    )
-    return [(what, form(a), form(b), times(b / a) if a else "") for what, a, b, form in rows]
 
 
 # ------------------------------------------------------------------------------------------------ examples
@@ -381,7 +343,6 @@ def _ticks(last: float, reach: bool = False) -> list[float]:
 
 
 # ------------------------------------------------------------------------------------------------- writing
-# The catalogue's pages write figures the same way (builder/figures.py); tests/test_report.py holds them together.
 
 
 def place(value: float, low: float = 0.0, high: float = 1.0) -> str:
@@ -389,80 +350,6 @@ def place(value: float, low: float = 0.0, high: float = 1.0) -> str:
     return f"{100 * min(1.0, max(0.0, (value - low) / (high - low))):.2f}%"
 
 
-def percent(value: float) -> str:
-    return f"{100 * value:.0f}%"
-
-
-def share(value: float) -> str:
-    """A percentage that comes with an interval, so its first decimal can be judged."""
-    return f"{100 * value:.1f}%"
-
-
-def points(value: float) -> str:
-    """A difference of two shares, signed, in percentage points."""
-    return f"{100 * value:+.1f}".replace("-", "−")
-
-
-def times(value: float) -> str:
-    return f"{significant(value, 2)}×"
-
-
-def seconds(value: float) -> str:
-    if value < 1:
-        return f"{significant(1000 * value, 2 if value < 0.1 else 3)} ms"
-    if value < 60:
-        return f"{significant(value, 3)} s"
-    minutes, rest = divmod(round(value), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
-    hours, minutes = divmod(round(value / 60), 60)
-    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-
-
-def size(value: float) -> str:
-    """Bytes, in decimal units as disks and downloads are sold."""
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if value >= scale:
-            return f"{significant(value / scale, 3)} {unit}"
-    return f"{value:.0f} bytes"
-
-
-def mib(value: float) -> str:
-    return f"{significant(value / 1024, 3)} GiB" if value >= 1024 else f"{significant(value, 3)} MiB"
-
-
-def count(value: float) -> str:
-    for word, scale in (("billion", 1e9), ("million", 1e6)):
-        if value >= scale:
-            return f"{significant(value / scale, 3)} {word}"
-    return f"{value:,.0f}"
-
-
-def number(value: float) -> str:
-    return significant(value, 3)
-
-
-def dollars(value: float) -> str:
-    return f"${value:,.2f}"
-
-
-def significant(value: float, digits: int) -> str:
-    """``value`` to so many significant digits, never in exponents; integers keep all theirs."""
-    if value == 0 or not math.isfinite(value):
-        return "0" if value == 0 else "∞"
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{decimals}f}".replace("-", "−")
-
-
-FORMATS: dict[str, Callable[[float], str]] = {
-    "percent": percent,
-    "share": share,
-    "points": points,
-    "times": times,
-    "seconds": seconds,
-    "size": size,
-    "mib": mib,
-    "count": count,
-    "number": number,
-    "dollars": dollars,
-}
+def signed(value: float) -> str:
+    """A difference of two shares in points, whose unit stands nearby."""
+    return points(value).removesuffix(" points")

@@ -2,9 +2,8 @@
 
     python -m implementations.evaluation.serving REQUEST.json MODEL_FOLDER
 
-prints a dot for each answer timed, then a record.Serving as JSON. A fresh process, because peak memory is a property
-of a process and because nothing that ran before should warm a cache for one model and not for the other. Several
-folders are measured one after the other, which is quicker and of no use but to see that it works.
+prints a dot after each answer and after the batch, then a record.Serving as JSON. A fresh process, because peak memory
+is a property of a process and because nothing that ran before should warm a cache for one model and not for the other.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from ..record import Serving
@@ -20,7 +20,20 @@ from ..record import Serving
 WARM_UP = 1  # answers that are not counted
 
 
-def measure(folder: Path, instruction: str, prompts: list[str], limit: int, latency_n: int, device: str) -> Serving:
+def steps(prompts: list[str], latency_n: int) -> int:
+    """How many times ``measure`` calls ``on_answer``."""
+    return len(prompts[: latency_n + WARM_UP]) + 1
+
+
+def measure(
+    folder: Path,
+    instruction: str,
+    prompts: list[str],
+    limit: int,
+    latency_n: int,
+    device: str,
+    on_answer: Callable[[], None] = lambda: None,
+) -> Serving:
     """Whole-answer latency of ``latency_n`` prompts at batch 1, then one batch of all ``prompts``."""
     import numpy as np
     import torch
@@ -31,12 +44,13 @@ def measure(folder: Path, instruction: str, prompts: list[str], limit: int, late
     model, tokenizer = load(folder, device)
 
     def answer(some: list[str]) -> tuple[float, int]:
-        print(".", flush=True)
         started = time.perf_counter()
         done = [g for group in generate(model, tokenizer, instruction, some, limit, len(some)) for g in group]
         if model.device.type == "cuda":
             torch.cuda.synchronize()
-        return time.perf_counter() - started, sum(g.completion_tokens for g in done)
+        seconds = time.perf_counter() - started
+        on_answer()
+        return seconds, sum(g.completion_tokens for g in done)
 
     seconds = [answer([prompt])[0] for prompt in prompts[: latency_n + WARM_UP]][WARM_UP:]
     batch_seconds, tokens = answer(prompts)
@@ -63,9 +77,9 @@ def _peak_resident_mib() -> float:
 
 
 def main() -> None:
-    request, *folders = map(Path, sys.argv[1:])
-    for folder in folders:
-        print(measure(folder, **json.loads(request.read_text("utf-8"))).model_dump_json(), flush=True)
+    request, folder = map(Path, sys.argv[1:])
+    settings = json.loads(request.read_text("utf-8"))
+    print(measure(folder, **settings, on_answer=lambda: print(".", flush=True)).model_dump_json())
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..errors import InputError
 from .ledger import Ledger
-from .teacher import Answer, Request, Teacher
+from .teacher import Answer, Kind, Request, Teacher
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,8 @@ class Collected:
     from_ledger: int
 
     @property
-    def empty(self) -> list[int]:
-        return [i for i, answer in enumerate(self.answers) if not answer.text]
-
-    @property
-    def truncated(self) -> int:
-        return sum(answer.truncated for answer in self.answers)
+    def kinds(self) -> Counter[Kind]:
+        return Counter(answer.kind for answer in self.answers)
 
     @property
     def duplicates(self) -> int:

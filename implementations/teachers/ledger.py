@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import InputError
-from .teacher import Answer, Request
+from .teacher import Answer, Kind, Request
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -20,9 +20,9 @@ CREATE TABLE IF NOT EXISTS answers (
     prompt TEXT NOT NULL,
     max_new_tokens INTEGER NOT NULL,
     answer TEXT NOT NULL,
+    kind TEXT NOT NULL,            -- Kind: complete, truncated, empty, …
     prompt_tokens INTEGER NOT NULL,
     completion_tokens INTEGER NOT NULL,
-    truncated INTEGER NOT NULL,
     seconds REAL NOT NULL,
     answered_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
 ) STRICT
@@ -60,11 +60,11 @@ class Ledger:
         for at in range(0, len(keys), MOST_VARIABLES):
             part = keys[at : at + MOST_VARIABLES]
             rows = self._db.execute(
-                "SELECT key, answer, prompt_tokens, completion_tokens, truncated, seconds FROM answers "
+                "SELECT key, answer, kind, prompt_tokens, completion_tokens, seconds FROM answers "
                 f"WHERE key IN ({','.join('?' * len(part))})",
                 part,
             )
-            found |= {key: Answer(text, p, c, bool(cut), s) for key, text, p, c, cut, s in rows}
+            found |= {key: Answer(text, Kind(kind), p, c, s) for key, text, kind, p, c, s in rows}
         return {i: found[key] for i, key in enumerate(keys) if key in found}
 
     def add(self, teacher: str, answers: Iterable[tuple[Request, Answer]]) -> None:
@@ -72,7 +72,7 @@ class Ledger:
         rows = [
             (
                 request.key(teacher), teacher, request.instruction, request.prompt, request.max_new_tokens,
-                answer.text, answer.prompt_tokens, answer.completion_tokens, int(answer.truncated), answer.seconds,
+                answer.text, answer.kind, answer.prompt_tokens, answer.completion_tokens, answer.seconds,
             )
             for request, answer in answers
         ]  # fmt: skip
@@ -80,7 +80,7 @@ class Ledger:
             with self._db:
                 self._db.executemany(
                     "INSERT OR IGNORE INTO answers (key, teacher, instruction, prompt, max_new_tokens, answer, "
-                    "prompt_tokens, completion_tokens, truncated, seconds) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    "kind, prompt_tokens, completion_tokens, seconds) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     rows,
                 )
         except sqlite3.OperationalError as error:

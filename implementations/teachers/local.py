@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from ..errors import InputError
 from ..registry import PLATFORMS, Signal
 from ..transfer.device import compute_dtype, pick_device
-from ..transfer.generate import generate
-from .teacher import Answer, Request
+from ..transfer.generate import Generation, generate
+from .teacher import Answer, Kind, Request
 
 
 class LocalTeacher:
@@ -25,7 +25,7 @@ class LocalTeacher:
         self.folder, self.name, self.device, self.batch = folder, name, device, batch
         # The precision changes answers, so it is part of who answered.
         dtype = str(compute_dtype(pick_device(device))).removeprefix("torch.")
-        self.identity = f"local:{identity or content_sha256(folder)}:{dtype}"
+        self.identity = f"local:{identity or content_hash(folder)}:{dtype}"
 
     def answer(self, requests: list[Request]) -> Iterator[list[tuple[int, Answer]]]:
         """Greedy answers, one group per batch. The requests must share instruction and token limit."""
@@ -38,8 +38,14 @@ class LocalTeacher:
         started = time.monotonic()
         for group in generate(model, tokenizer, instruction, prompts, limit, self.batch):
             each = (time.monotonic() - started) / len(group)
-            yield [(g.index, Answer(g.text, g.prompt_tokens, g.completion_tokens, g.truncated, each)) for g in group]
+            yield [(g.index, Answer(g.text, _kind(g), g.prompt_tokens, g.completion_tokens, each)) for g in group]
             started = time.monotonic()
+
+
+def _kind(generation: Generation) -> Kind:
+    if not generation.text:
+        return Kind.EMPTY
+    return Kind.TRUNCATED if generation.truncated else Kind.COMPLETE
 
 
 def load(
@@ -81,14 +87,17 @@ def check_folder(path: Path, option: str) -> Path:
     return path
 
 
-def content_sha256(folder: Path) -> str:
-    """A hash of weights, configuration, tokenizer and chat template, so the same model has one name anywhere."""
-    digest = hashlib.sha256()
+def content_hash(folder: Path) -> str:
+    """A hash of weights, configuration, tokenizer and chat template, so the same model has one name anywhere.
+
+    BLAKE2b, for a model has hundreds of MB and SHA-256 takes three times as long on a processor without SHA-NI.
+    """
+    digest = hashlib.blake2b(digest_size=32)
     for path in sorted(folder.iterdir()):
         if path.suffix in {".safetensors", ".json", ".jinja", ".txt", ".model"}:
             digest.update(path.name.encode())
             with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+                digest.update(hashlib.file_digest(file, "blake2b").digest())
     return digest.hexdigest()
 
 

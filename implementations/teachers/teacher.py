@@ -6,6 +6,8 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
 
 from ..registry import Signal
@@ -25,18 +27,26 @@ class Request:
         return hashlib.sha256(content.encode()).hexdigest()
 
 
+class Kind(StrEnum):
+    """What an answer turned out to be."""
+
+    COMPLETE = "complete"
+    TRUNCATED = "truncated"  # it ran into the request's token limit
+    EMPTY = "empty"
+
+
 @dataclass(frozen=True)
 class Answer:
-    """What came back. ``truncated`` when it ran into the request's token limit.
+    """What came back.
 
     ``seconds`` is this answer's share of the time its group took, so that a sum of them is wall time whether the
     answers were given now or in an earlier run.
     """
 
     text: str
+    kind: Kind
     prompt_tokens: int
     completion_tokens: int
-    truncated: bool
     seconds: float
 
 
@@ -44,11 +54,13 @@ class Teacher(Protocol):
     """A model behind one platform.
 
     ``identity`` names the exact weights (a content hash, or provider and model version): it is part of every
-    ledger key. ``answer`` yields (index into requests, answer) in groups, in any order, as they are ready.
+    ledger key. ``folder`` holds the weights where they are on this machine, so that they can be tuned; else it is
+    None. ``answer`` yields (index into requests, answer) in groups, in any order, as they are ready.
     """
 
     name: str
     identity: str
+    folder: Path | None
     gives: frozenset[Signal]
 
     def answer(self, requests: list[Request]) -> Iterator[list[tuple[int, Answer]]]: ...

@@ -51,13 +51,19 @@ class CompletionTrainer(Trainer):
     prompt positions their product with the vocabulary matrix.
     """
 
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._loss_shifts_labels = False  # the labels stand where their logits do: each of them counts as an item
+
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         labels = inputs.pop("labels")
         outputs = model(**inputs, use_cache=False)
         logits = outputs.logits[:, :-1].float()
-        loss = cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum") / (
-            num_items_in_batch if num_items_in_batch is not None else (labels != IGNORED).sum()
-        )
+        loss = cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum")
+        if num_items_in_batch is None:
+            loss = loss / (labels != IGNORED).sum()
+        else:  # of all processes, whose gradients are averaged, not added
+            loss = loss * self.accelerator.num_processes / num_items_in_batch
         return (loss, outputs) if return_outputs else loss
 
 
@@ -92,7 +98,12 @@ class LeftPadding:
 
 
 def schedule(rows: list[Row], config: TrainConfig) -> list[Row]:
-    """The rows of every step in order: shuffled epochs, rows of like length in one batch, batches shuffled."""
+    """The rows of every step in order: shuffled epochs, rows of like length in one batch, batches shuffled.
+
+    Raises ValueError when there are no rows.
+    """
+    if not rows:
+        raise ValueError("no rows to train on")
     rng = random.Random(config.seed)
     wanted = config.steps * config.batch
     ordered: list[Row] = []
