@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ..registry import Signal
 
 
 @dataclass(frozen=True)
 class Request:
-    """One question. Equal requests to one teacher have one answer, whoever asks and whenever."""
+    """One question. Equal requests to one teacher have one answer, whoever asks and whenever.
+
+    ``schema`` is the JSON schema that the answer must follow, as JSON text. ``top_logprobs`` is how many of the
+    likeliest tokens to return with each token of the answer, 0 for none.
+    """
 
     instruction: str
     prompt: str
     max_new_tokens: int
+    schema: str | None = None
+    top_logprobs: int = 0
 
     def key(self, teacher: str) -> str:
-        """The content address of this request to the teacher of that identity."""
+        """The content address of this request to the teacher of that identity: 64 hexadecimal digits."""
         content = json.dumps({"teacher": teacher, **asdict(self)}, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(content.encode()).hexdigest()
 
@@ -33,29 +40,37 @@ class Kind(StrEnum):
     COMPLETE = "complete"
     TRUNCATED = "truncated"  # it ran into the request's token limit
     EMPTY = "empty"
+    REFUSED = "refused"  # the model, or a filter of its platform, declined
+    MALFORMED = "malformed"  # not the JSON that the request's schema asks for
+    FAILED = "failed"  # no answer after every retry that could help; ``reason`` says why
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back.
+    """What came back, with the tokens that the platform counted. ``prompt_tokens`` includes the cached ones.
 
     ``seconds`` is this answer's share of the time its group took, so that a sum of them is wall time whether the
-    answers were given now or in an earlier run.
+    answers were given now or in an earlier run. ``top_logprobs`` holds, for each token of the answer, the pairs of
+    [token, natural log-probability] of the likeliest tokens there, the chosen one first.
     """
 
     text: str
     kind: Kind
     prompt_tokens: int
     completion_tokens: int
-    seconds: float
+    seconds: float = 0.0
+    reason: str = ""
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    usd: float = 0.0
+    top_logprobs: tuple[tuple[tuple[str, float], ...], ...] | None = None
 
 
 class Teacher(Protocol):
-    """A model behind one platform.
+    """A model that answers.
 
-    ``identity`` names the exact weights (a content hash, or provider and model version): it is part of every
-    ledger key. ``folder`` holds the weights where they are on this machine, so that they can be tuned; else it is
-    None. ``answer`` yields (index into requests, answer) in groups, in any order, as they are ready.
+    ``identity`` names the exact weights (a content hash, or platform and model version): it is part of every ledger
+    key. ``folder`` holds the weights where they are on this machine, so that they can be tuned; else it is None.
     """
 
     name: str
@@ -63,4 +78,71 @@ class Teacher(Protocol):
     folder: Path | None
     gives: frozenset[Signal]
 
-    def answer(self, requests: list[Request]) -> Iterator[list[tuple[int, Answer]]]: ...
+
+class LocalModel(Teacher, Protocol):
+    """A model on this machine, which answers groups at once."""
+
+    def answer(self, requests: list[Request]) -> Iterator[list[tuple[int, Answer]]]:
+        """(Index into ``requests``, answer) in groups, in any order, as they are ready."""
+        ...
+
+
+@runtime_checkable
+class RemoteTeacher(Teacher, Protocol):
+    """A model behind a platform's API, asked one request at a time by many tasks at once.
+
+    ``platform`` and ``model`` find its price. A client is made on first use, with the SDK's own retries switched off:
+    collection retries, so that every request is counted.
+    """
+
+    platform: str
+    model: str
+
+    async def ask(self, request: Request) -> Answer:
+        """One request over the network. Raises Busy, Dropped, Rejected, and InputError for what no request mends."""
+        ...
+
+    async def count_tokens(self, request: Request) -> int:
+        """Tokens of instruction and prompt, by the platform's own count where it offers one, else an estimate."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+@runtime_checkable
+class BatchTeacher(RemoteTeacher, Protocol):
+    """A platform that also takes many requests as one job, cheaper and later. Jobs outlive this process."""
+
+    async def submit(self, requests: dict[str, Request]) -> str:
+        """Start a job; the keys come back with the results. Returns the platform's id of the job."""
+        ...
+
+    async def find(self, since: datetime, count: int) -> list[str]:
+        """Ids of jobs of ``count`` requests made after ``since``: one may have been started just before a kill."""
+        ...
+
+    async def progress(self, job: str) -> tuple[int, bool]:
+        """How many requests of the job are done, and whether it has ended."""
+        ...
+
+    def results(self, job: str) -> AsyncIterator[tuple[str, Answer | Exception]]:
+        """(Key, answer or why there is none) of an ended job, in any order; keys may be missing."""
+        ...
+
+    async def cancel(self, job: str) -> None: ...
+
+
+class Busy(Exception):
+    """The platform asks to be asked later: 429, 503, 529. ``retry_after`` is in seconds where it says how long."""
+
+    def __init__(self, reason: str, retry_after: float | None = None):
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
+class Dropped(Exception):
+    """No usable answer came, and asking again can help: a 5xx, a reset, a timeout, a body that cannot be read."""
+
+
+class Rejected(Exception):
+    """The platform will never answer this request, as when its prompt is too long. Others may go through."""
