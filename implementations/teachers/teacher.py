@@ -62,7 +62,6 @@ class Answer:
     reason: str = ""
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
-    usd: float = 0.0
     top_logprobs: tuple[tuple[tuple[str, float], ...], ...] | None = None
 
 
@@ -141,7 +140,15 @@ class Busy(Exception):
 
 
 class Dropped(Exception):
-    """No usable answer came, and asking again can help: a 5xx, a reset, a timeout, a body that cannot be read."""
+    """No usable answer came, and asking again can help: a 5xx, a reset, a timeout, a body that cannot be read.
+
+    ``billed`` is whether the platform may have charged for it, as when the connection broke while it answered; an
+    error that the platform itself returned is not charged.
+    """
+
+    def __init__(self, reason: str, billed: bool = True):
+        super().__init__(reason)
+        self.billed = billed
 
 
 class Rejected(Exception):
