@@ -51,9 +51,12 @@ class Arms:
         return folder
 
     def evaluate(self, kind: ArmKind, model: Teacher) -> None:
-        """Ask the arm about every held-out item."""
+        """Ask the arm about every held-out item. Raises InputError when the arm has not answered all of them."""
         items = [item for slice_items in self.splits.slices.values() for item in slice_items]
-        texts = iter(self.ask(f"Evaluate: {TITLES[kind].lower()}", model, items, "evaluate").answers)
+        collected = self.ask(f"Evaluate: {TITLES[kind].lower()}", model, items, "evaluate")
+        if collected.why_pending:
+            raise InputError(collected.why_pending)
+        texts = iter(collected.answers)
         for name, slice_items in self.splits.slices.items():
             self._arm(kind).answers.setdefault(name, []).append([next(texts).text for _ in slice_items])
 

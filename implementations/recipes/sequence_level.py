@@ -117,6 +117,8 @@ def run(
 
 def _transfer_set(items: list[Item], collected: Collected, skip_empty: bool, keep_truncated: bool) -> Pairs:
     """Prompts with the teacher's answers. Truncated ones are left out: a student must not learn to stop midway."""
+    if collected.why_pending and not skip_empty:
+        raise InputError(f"{collected.why_pending}, or with --skip-empty to learn from those that are answered")
     missing = [(item.id, answer.kind) for item, answer in zip(items, collected.answers, strict=True) if not answer.text]
     if missing and not skip_empty:
         ids = ", ".join(f"{id} ({kind})" for id, kind in missing[:10])

@@ -17,6 +17,7 @@ class Collected:
 
     answers: list[Answer]
     from_ledger: int
+    why_pending: str = ""  # why some have no answer yet, and what to do
 
     @property
     def kinds(self) -> Counter[Kind]:
