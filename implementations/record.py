@@ -136,6 +136,10 @@ class Collection(Strict):
     from_ledger: Count = Field(description="answers that were there already and were not asked again")
     empty: Count
     truncated: Count
+    refused: Count = Field(default=0, description="by the model or a filter of its platform")
+    malformed: Count = Field(default=0, description="not the JSON that was asked for")
+    failed: Count = Field(default=0, description="requests that the platform will never answer")
+    pending: Count = Field(default=0, description="not answered when the run went on without them")
     duplicates: Count = Field(description="answers equal to another prompt's answer")
     prompt_tokens: Count
     completion_tokens: Count

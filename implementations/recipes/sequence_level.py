@@ -14,6 +14,7 @@ for the same steps, trained on the gold alone. If it does as well, the verdict i
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -162,13 +163,13 @@ def _choose_rate(arms: Arms, kind: ArmKind, start: Path, pairs: Pairs, dev: list
 
 def _account(collected: list[Collected]) -> Collection:
     answers = [answer for each in collected for answer in each.answers]
+    kinds = Counter(answer.kind for answer in answers)
     return Collection(
         asked=len(answers),
         from_ledger=sum(each.from_ledger for each in collected),
-        empty=sum(each.kinds[Kind.EMPTY] for each in collected),
-        truncated=sum(each.kinds[Kind.TRUNCATED] for each in collected),
         duplicates=sum(each.duplicates for each in collected),
         prompt_tokens=sum(answer.prompt_tokens for answer in answers),
         completion_tokens=sum(answer.completion_tokens for answer in answers),
-        usd=0.0,
+        usd=sum(each.usd for each in collected),
+        **{kind.value: kinds[kind] for kind in Kind if kind is not Kind.COMPLETE},
     )

@@ -17,6 +17,7 @@ class Collected:
 
     answers: list[Answer]
     from_ledger: int
+    usd: float = 0.0
     why_pending: str = ""  # why some have no answer yet, and what to do
 
     @property
