@@ -1,0 +1,172 @@
+"""What a teacher costs: a dated, cited table (prices.yml), and what one request costs by it.
+
+A model that is not in the table has no price, never a guessed one: the plan then asks for --price-input and
+--price-output. What runs on one's own machine costs nothing with a provider.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from ..errors import InputError
+from ..yaml_file import read
+
+TABLE = Path(__file__).with_name("prices.yml")
+MOST_DAYS = 90  # a price that was read longer ago is used with a warning
+
+Dollars = Annotated[float, Field(gt=0, allow_inf_nan=False)]  # US dollars for a million tokens
+Url = Annotated[str, StringConstraints(pattern=r"^https://[^\s<>\"]+$")]
+Model = Annotated[str, StringConstraints(pattern=r"^\S+$")]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Rates(_Entry):
+    """US dollars for a million tokens. Cached tokens without a price of their own cost as much as others."""
+
+    input: Dollars
+    output: Dollars
+    cache_read: Dollars | None = None
+    cache_write: Dollars | None = None
+
+    def cost(self, prompt: int, completion: int, read: int, written: int) -> float:
+        """US dollars. ``prompt`` includes the tokens read from a cache and those written to it."""
+        fresh = max(0, prompt - read - written) * self.input
+        cached = read * (self.cache_read or self.input) + written * (self.cache_write or self.input)
+        return (fresh + cached + completion * self.output) / 1e6
+
+
+class LongPrompt(Rates):
+    """The rates of a whole request whose prompt has more than ``above`` tokens."""
+
+    above: Annotated[int, Field(gt=0)]
+
+
+class ModelRates(Rates):
+    """The rates of one model, with what a reader must know of them."""
+
+    long: LongPrompt | None = None
+    until: datetime.date | None = None
+    note: str = ""
+
+
+class PriceList(_Entry):
+    """Some models' rates from one page, as it was on ``date``. ``batch`` is what a job costs of the full price."""
+
+    provider: Literal["claude", "openai", "vertex", "bedrock"]
+    source: Url
+    date: datetime.date
+    currency: Literal["USD"]
+    batch: Annotated[float, Field(gt=0, le=1)] | None = None
+    note: str = ""
+    models: Annotated[dict[Model, ModelRates], Field(min_length=1)]
+
+
+@dataclass(frozen=True)
+class Price:
+    """The price of ``model`` (the table's name of it). ``source`` and ``date`` say where it stood, and when last."""
+
+    rates: ModelRates
+    batch: float = 1.0
+    model: str = ""
+    source: str = ""
+    date: datetime.date | None = None
+    note: str = ""
+
+    def cost(
+        self,
+        prompt_tokens: int,
+        completion_tokens: int,
+        cache_read_tokens: int = 0,
+        cache_write_tokens: int = 0,
+        batch: bool = False,
+    ) -> float:
+        """US dollars for one request; ``prompt_tokens`` includes the cached ones.
+
+        Not for a sum of requests: a long prompt can have rates of its own.
+        """
+        long = self.rates.long
+        rates = long if long and prompt_tokens > long.above else self.rates
+        full = rates.cost(prompt_tokens, completion_tokens, cache_read_tokens, cache_write_tokens)
+        return full * self.batch if batch else full
+
+    def age_days(self, today: datetime.date) -> int:
+        """Days since the price was last known to stand at its source; 0 for one that the user gave."""
+        return (today - self.date).days if self.date else 0
+
+    def warning(self, today: datetime.date) -> str | None:
+        """Why the price may be wrong today, in one sentence."""
+        mend = f"look at {self.source}, or give --price-input and --price-output"
+        if self.rates.until and today > self.rates.until:
+            return f"the price of {self.model} was promised until {self.rates.until} only; {mend}"
+        if self.age_days(today) > MOST_DAYS:
+            return f"the price of {self.model} was read on {self.date}, {self.age_days(today)} days ago; {mend}"
+        return None
+
+
+def given(price_input: float, price_output: float) -> Price:
+    """A price that the user gave, in US dollars for a million tokens; 0 is a price too."""
+    return Price(ModelRates.model_construct(input=price_input, output=price_output))
+
+
+FREE = given(0, 0)
+
+# What may follow a model's name in an id without making it another model: a date, a release, a context size.
+RELEASE = re.compile(r"(?:[-@]\d{8}|-\d{4}-\d{2}-\d{2}|-\d{3}|@default)?(?:-v\d+)?(?::\d+k?)*")
+
+
+def find(platform: str, model: str, endpoint: str | None = None) -> Price | None:
+    """The price of ``model`` on ``platform``, or None where none is known.
+
+    An id has the price of a name of the table when it is that name, or that name and a release (a date, -v1:0,
+    @20251001); of several such names the longest counts. So claude-haiku-4-5-20251001 has a price, and a
+    claude-haiku-4-5-turbo would have none until somebody looks it up.
+
+    ``endpoint`` is where requests go instead of the provider's own address. A server of one's own may cost nothing
+    and a reseller's anything, so then nothing is assumed, nor is that it is free.
+    """
+    provider, model = provider_of(platform, model)
+    if provider == "local":
+        return FREE
+    prices = {} if endpoint else _table().get(provider, {})
+    names = [n for n in prices if model.startswith(n) and RELEASE.fullmatch(model, len(n))]
+    return prices[max(names, key=len)] if names else None
+
+
+def provider_of(platform: str, model: str) -> tuple[str, str]:
+    """Whose prices count for ``model``, and its id there: "local" on one's own machine, "" where nobody is known."""
+    if platform == "langchain":
+        provider, _, model = model.partition(":")
+        platform = {"anthropic": "claude", "openai": "openai", "ollama": "ollama"}.get(provider, "")
+    if platform == "bedrock" and model.startswith("arn:"):
+        model = model.rpartition("/")[2]  # a model's or a system profile's own id ends its address
+    if platform == "ollama" and model.endswith(("-cloud", ":cloud")):
+        return "ollama-cloud", model  # runs on Ollama's servers
+    return ("local" if platform == "ollama" else platform), model
+
+
+@cache
+def _table() -> dict[str, dict[str, Price]]:
+    return load(TABLE)
+
+
+def load(path: Path) -> dict[str, dict[str, Price]]:
+    """Prices by provider and model. Raises InputError naming the file and every key that is wrong."""
+    table: dict[str, dict[str, Price]] = {}
+    for number, page in enumerate(read(path, list[PriceList])):
+        prices = table.setdefault(page.provider, {})
+        for model, rates in page.models.items():
+            if model in prices:
+                raise InputError(f"{path}: [{number}].models.{model}: {page.provider} has it already; keep one of them")
+            note = " ".join(filter(None, (page.note, rates.note)))
+            prices[model] = Price(rates, page.batch or 1.0, model, page.source, page.date, note)
+    return table
