@@ -1,0 +1,98 @@
+"""The API of Ollama's server: chat, tags, version and pull, as the official SDK 0.6 speaks it. A word is a token."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from loopback import Call, Model, Reply
+
+DIGEST = "a80c4f17acd55265feec403c7aef86be0c25983ab279d83f3bcd3abbcb5b8b72"
+CREATED = "2026-11-21T10:00:00.000000Z"
+
+
+def error(status: int, message: str, headers: dict[str, str] | None = None) -> Reply:
+    """An error in the server's own shape."""
+    return Reply({"error": message}, status, headers or {})
+
+
+def respond(
+    model: Model,
+    name: str = "tiny:latest",
+    version: str = "0.40.12",
+    family: str = "llama",
+    context: int = 4096,
+    digest: str = DIGEST,
+) -> Callable[[Call], Reply]:
+    """A server of ``version`` that has one model, ``name``, of ``context`` tokens; any other can be pulled."""
+    about = {"parent_model": "", "format": "gguf", "family": family, "families": [family], "parameter_size": "1B"}
+    models = {
+        name: {"name": name, "model": name, "modified_at": CREATED, "size": 1, "digest": digest, "details": about}
+    }
+
+    def reply(call: Call) -> Reply:
+        match call.method, call.path:
+            case "GET", "/api/version":
+                return Reply({"version": version})
+            case "GET", "/api/tags":
+                return Reply({"models": list(models.values())})
+            case "POST", "/api/pull":
+                return _pull(call.json["model"])
+            case "POST", "/api/chat":
+                return _chat(call.json)
+        return Reply(b"404 page not found", 404)
+
+    def _pull(wanted: str) -> Reply:
+        steps: list[dict[str, Any]] = [{"status": "pulling manifest"}]
+        if wanted.startswith("unknown"):
+            return _lines([*steps, {"error": "pull model manifest: file does not exist"}])
+        models[_full(wanted)] = {**models[name], "name": _full(wanted), "model": _full(wanted)}
+        for layer, total in (("sha256:aa", 100), ("sha256:bb", 50)):
+            steps.append({"status": f"pulling {layer}", "digest": layer, "total": total})
+            steps.append({"status": f"pulling {layer}", "digest": layer, "total": total, "completed": total})
+        return _lines([*steps, {"status": "verifying sha256 digest"}, {"status": "success"}])
+
+    def _chat(body: dict[str, Any]) -> Reply:
+        if _full(body["model"]) not in models:
+            return error(404, f"model '{body['model']}' not found")
+        if not 0 <= body.get("top_logprobs", 0) <= 20:
+            return error(400, "top_logprobs must be between 0 and 20")
+        if isinstance(body.get("think"), str) and family != "gptoss":
+            return error(400, f'think value "{body["think"]}" is not supported for this model')
+        if body.get("think") is True:
+            return error(400, f'"{body["model"]}" does not support thinking')
+        said = {message["role"]: message["content"] for message in body["messages"]}
+        written = model(said.get("system", ""), said["user"], body["options"]["num_predict"])
+        if written.prompt_tokens > context and body.get("truncate") is False:
+            return error(400, "the input length exceeds the context length")
+        answer = {
+            "model": body["model"],
+            "created_at": CREATED,
+            "message": {"role": "assistant", "content": written.text},
+            "done": True,
+            "done_reason": "length" if written.truncated else "stop",
+            "total_duration": 2,
+            "load_duration": 1,
+            "prompt_eval_count": min(written.prompt_tokens, context),
+            "eval_count": written.completion_tokens,
+        }
+        if body.get("logprobs"):
+            rows = [(row[0], row[: body["top_logprobs"]]) for row in written.top_logprobs]
+            answer["logprobs"] = [{**_token(chosen), "top_logprobs": [*map(_token, top)]} for chosen, top in rows]
+        return Reply(answer)
+
+    return reply
+
+
+def _full(name: str) -> str:
+    return name if ":" in name else f"{name}:latest"
+
+
+def _token(pair: tuple[str, float]) -> dict[str, Any]:
+    return {"token": pair[0], "logprob": pair[1], "bytes": list(pair[0].encode())}
+
+
+def _lines(steps: list[dict[str, Any]]) -> Reply:
+    body = "".join(json.dumps(step) + "\n" for step in steps).encode()
+    return Reply(body, headers={"Content-Type": "application/x-ndjson"})
