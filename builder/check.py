@@ -315,9 +315,9 @@ def _figure(
 
 
 def headline(catalogue: Catalogue, slug: str) -> Any:
-    """The record that the text quotes: committed before one's own, current before stale, newest first."""
+    """The record that the text quotes: of the recipe's own settings, committed, current and new before others."""
     found = [m for m in catalogue.records if m.record.pattern == slug and not m.record.smoke]
-    return max(found, key=lambda m: (not m.own, not m.stale, m.record.date), default=None)
+    return max(found, key=lambda m: (not m.record.settings, not m.own, not m.stale, m.record.date), default=None)
 
 
 # ------------------------------------------------------------------------------------------------- numbers

@@ -55,6 +55,11 @@ class Results:
         return day(f"{self.record.date:%Y-%m-%d}")
 
     @property
+    def settings(self) -> str:
+        """How the run differs from the recipe's own settings, as a title says it; empty when it does not."""
+        return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in self.record.settings.items())
+
+    @property
     def machine(self) -> str:
         m = self.record.machine
         where = m.gpu or m.processor

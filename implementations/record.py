@@ -170,6 +170,9 @@ class Record(Strict):
     pattern: str
     platform: str
     command: str
+    settings: dict[str, str] = Field(
+        default_factory=dict, description="options that change what is measured, as gold=400; empty: the recipe's own"
+    )
     date: datetime
     smoke: bool = Field(description="a shrunk run that proves the code works; its figures mean nothing")
     seeds: list[int]

@@ -25,6 +25,7 @@ from . import record as records
 from .errors import InputError, disk_errors
 from .evaluation import environment, serving
 from .evaluation.measure import Scoreboard, verdict
+from .options import Options
 from .progress import Stages
 from .recipes import sequence_level as recipe
 from .record import ArmKind, Model, Record, Serving, Stage, write_atomic
@@ -33,12 +34,14 @@ from .tasks.task import Item, Sizes, Task
 from .tasks.user_prompts import UserPrompts
 from .teachers import embedded
 from .teachers.local import EXPECTED, check_folder, load
+from .teachers.open import open_remote
+from .teachers.teacher import Teacher
 from .transfer.device import compute_dtype, pick_device
 from .transfer.trainer import TrainConfig
 from .workspace import Workspace
 
-LATENCY_N = 10  # answers timed at batch 1
-RECORD_LATENCY_N = 30
+LATENCY_N, SERVING_BATCH = 6, 24  # answers timed at batch 1, and at once
+RECORD_LATENCY_N, RECORD_SERVING_BATCH = 30, 48
 RECORD_SEEDS = 3
 SMOKE_TOKENS = 8
 SMOKE_LAYERS = "2"
@@ -46,27 +49,6 @@ EVERYTHING = 10**9  # of the user's own rows
 OWN_HELDOUT = 200  # of the user's own rows with a reference, at most
 EPOCHS = 3  # over the user's own rows, at least
 DEV = 16  # gold notes beyond --gold that choose the learning rate of a record
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the user asked for; the defaults of `distill run` are the command line's."""
-
-    pattern: str
-    teacher: str
-    student: str | None
-    gold: int | None
-    prompts: Path | None
-    instruction: str
-    max_new_tokens: int
-    smoke: bool
-    record: bool
-    seed: int
-    seeds: int | None
-    device: str
-    workdir: Path
-    skip_empty: bool
-    command: str
 
 
 @dataclass(frozen=True)
@@ -124,25 +106,25 @@ def execute(options: Options, console: Console) -> tuple[Path, Record]:
     """
     stages = Stages(console)
     dtype = _check_device(options.device)
-    task = _task(options)
-    if options.smoke:
-        task.max_new_tokens = SMOKE_TOKENS
+    task = make_task(options)
     plan = make_plan(options, task)
     code, commit = records.code_sha256(options.pattern), environment.commit()
-    work = Workspace(options.workdir, code, stages, options.device)
-    shipped, teacher_name = _teacher(options, work)
-    start, student_name = _student(options, work, shipped, teacher_name)
+    work = Workspace(options.workdir, code, stages, options.device, options.spending)
+    teacher = _teacher(options, work)
+    base, base_name = (teacher.folder, teacher.name) if teacher.folder else (_embedded(work), embedded.NAME)
+    start, student_name = _student(options, work, base, base_name)
     described = {
         "pattern": options.pattern,
         "code": code,
         "task": [task.name, task.instruction, task.max_new_tokens],
-        "teacher": work.identity(shipped),
+        "teacher": teacher.identity,
         "student": work.identity(start),
         "plan": asdict(plan),
         "dtype": dtype,
     }
     digest = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()
-    folder = options.workdir / f"{options.pattern}-local-{'smoke-' if options.smoke else ''}{digest[:8]}"
+    platform = options.teacher.partition(":")[0]
+    folder = options.workdir / f"{options.pattern}-{platform}-{'smoke-' if options.smoke else ''}{digest[:8]}"
     if (folder / "record.json").exists():
         console.print(f"{folder} is finished; delete it to run again")
         _link(options.workdir / "latest", folder)
@@ -153,7 +135,7 @@ def execute(options: Options, console: Console) -> tuple[Path, Record]:
                 f"{str(error).rpartition(';')[0]}; delete {folder} and run the same command again"
             ) from error
     outcome = recipe.run(
-        work, task, work.model(shipped, teacher_name), start, plan.sizes, plan.seeds, plan.teacher_training,
+        work, task, teacher, start, plan.sizes, plan.seeds, plan.teacher_training,
         plan.student_training, plan.choose_rates, options.skip_empty, keep_truncated=options.smoke,
     )  # fmt: skip
     with disk_errors(folder):
@@ -161,10 +143,17 @@ def execute(options: Options, console: Console) -> tuple[Path, Record]:
         heldout = next(iter(outcome.slices.values()))
         served = _serving(work, folder, outcome, task, heldout, plan)
         board = Scoreboard(task, outcome.slices, outcome.arms)
-        described = {"commit": commit, "code_sha256": code, "pattern": options.pattern, "command": options.command}
-        teacher = _model(teacher_name, outcome.teacher, dtype)
+        described = {
+            "commit": commit,
+            "code_sha256": code,
+            "pattern": options.pattern,
+            "platform": platform,
+            "command": options.command,
+            "settings": _settings(options),
+        }
+        learnt_from = _model(teacher.name, outcome.teacher, dtype)
         student = _model(student_name, outcome.student, dtype)
-        record = _record(described, plan, task, outcome, board, served, teacher, student)
+        record = _record(described, plan, task, outcome, board, served, learnt_from, student)
         _write_items(folder / "items.jsonl", task, outcome)
         _link(folder / "student", outcome.student)
         records.save(record, folder / "record.json")
@@ -172,10 +161,15 @@ def execute(options: Options, console: Console) -> tuple[Path, Record]:
     return folder, record
 
 
-def _task(options: Options) -> Task:
+def make_task(options: Options) -> Task:
+    """The built-in task, or the user's own prompts; a smoke run's answers are short."""
     if options.prompts is None:
-        return ClinicalSummary()
-    return UserPrompts(options.prompts, options.instruction, options.max_new_tokens)
+        task = ClinicalSummary()
+    else:
+        task = UserPrompts(options.prompts, options.instruction, options.max_new_tokens)
+    if options.smoke:
+        task.max_new_tokens = SMOKE_TOKENS
+    return task
 
 
 def _check_device(device: str) -> str:
@@ -189,33 +183,45 @@ def _check_device(device: str) -> str:
     return str(compute_dtype(where)).removeprefix("torch.")
 
 
-def _teacher(options: Options, work: Workspace) -> tuple[Path, str]:
-    """The teacher's folder and name: the embedded model, or ``local:PATH``."""
-    platform, _, path = options.teacher.partition(":")
+def _settings(options: Options) -> dict[str, str]:
+    """The options that make this another experiment than the recipe's own; where it ran is not among them."""
+    changed = {"gold": options.gold, "student": options.student, "seed": options.seed or None}
+    return {name: str(value) for name, value in changed.items() if value is not None}
+
+
+def _teacher(options: Options, work: Workspace) -> Teacher:
+    """The model that answers: the embedded one, ``local:PATH``, or one behind a platform."""
+    platform, _, model = options.teacher.partition(":")
     if platform != "local":
-        raise InputError(
-            f"--teacher {options.teacher}: only local and local:PATH can be run so far; see `distill list`"
-        )
-    if path:
-        return _check_model(Path(path), "--teacher local:"), Path(path).resolve().name
+        return open_remote(options.teacher)
+    if not model:
+        return work.model(_embedded(work), embedded.NAME)
+    return work.model(_check_model(Path(model), "--teacher local:"), Path(model).resolve().name)
+
+
+def _embedded(work: Workspace) -> Path:
+    """The folder of the embedded model."""
     folder = work.root / "models" / "embedded" / "model"
     if not folder.exists():
         with work.stages.stage(f"Unpack the embedded teacher ({embedded.NAME})", None), disk_errors(folder):
             embedded.materialize(folder)
-    return folder, embedded.NAME
+    return folder
 
 
-def _student(options: Options, work: Workspace, shipped: Path, teacher_name: str) -> tuple[Path, str]:
-    """The untrained student's folder and name: a number of the teacher's layers, or any local model."""
+def _student(options: Options, work: Workspace, base: Path, base_name: str) -> tuple[Path, str]:
+    """The untrained student's folder and name: a number of the layers of ``base``, or any local model.
+
+    ``base`` is the teacher where its weights are here, else the embedded model.
+    """
     spec = options.student or (SMOKE_LAYERS if options.smoke else recipe.STUDENT_LAYERS)
     if not spec.isdigit():
         path = _check_model(Path(spec), "--student")
         return path, path.resolve().name
     try:
-        return work.cut(shipped, int(spec)), f"{teacher_name}, {spec} layers kept"
+        return work.cut(base, int(spec)), f"{base_name}, {spec} layers kept"
     except AttributeError as error:
         raise InputError(
-            f"--student {spec}: layers can be cut from models built like Llama, which {shipped} is not; give --student "
+            f"--student {spec}: layers can be cut from models built like Llama, which {base} is not; give --student "
             "the folder of a smaller model"
         ) from error
 
@@ -243,7 +249,7 @@ def _serving(
     models = {"teacher": outcome.teacher, "student": outcome.student}
     request = {
         "instruction": task.instruction,
-        "prompts": [item.prompt for item in items],
+        "prompts": [item.prompt for item in items[: RECORD_SERVING_BATCH if plan.choose_rates else SERVING_BATCH]],
         "limit": task.max_new_tokens,
         "latency_n": plan.latency_n,
         "device": work.device,
@@ -293,7 +299,7 @@ def _measure_alone(model: Path, on_answer: Callable[[], None], **request: object
 
 
 def _record(
-    described: dict[str, str | None],
+    described: dict[str, object],
     plan: Plan,
     task: Task,
     outcome: recipe.Outcome,
@@ -309,7 +315,6 @@ def _record(
     ]
     return Record(
         **described,
-        platform="local",
         date=datetime.now(UTC).replace(microsecond=0),
         smoke=plan.smoke,
         seeds=plan.seeds,
@@ -344,8 +349,10 @@ def _data(task: Task, plan: Plan) -> dict:
     return {"sizes": sizes, "data_sha256": digest.hexdigest()}
 
 
-def _model(name: str, folder: Path, dtype: str) -> Model:
-    """Size from the safetensors headers; nothing is loaded."""
+def _model(name: str, folder: Path | None, dtype: str) -> Model:
+    """Size from the safetensors headers; nothing is loaded. What is not on this machine does not tell its size."""
+    if folder is None:
+        return Model(name=name, parameters=None, bytes=None, layers=None, dtype=None)
     parameters = size = 0
     for path in folder.glob("*.safetensors"):
         size += path.stat().st_size

@@ -21,9 +21,10 @@ from typing import IO
 from .errors import InputError, disk_errors
 from .progress import Stages
 from .record import Curve
-from .teachers.collect import Collected, collect
+from .teachers.collect import Collected, Collector
 from .teachers.ledger import Ledger
 from .teachers.local import LocalTeacher, content_hash, load
+from .teachers.spending import Spending
 from .teachers.teacher import Request, Teacher
 from .transfer import students, trainer
 from .transfer.chat import row
@@ -36,13 +37,14 @@ Pairs = list[tuple[str, str]]  # (prompt, answer)
 class Workspace:
     """The folder ``root`` and the steps that fill it. Every step shows a bar and returns at once if it was done."""
 
-    def __init__(self, root: Path, code: str, stages: Stages, device: str = "auto"):
+    def __init__(self, root: Path, code: str, stages: Stages, device: str = "auto", spending: Spending | None = None):
         self.root, self.code, self.stages, self.device = root, code, stages, device
         with disk_errors(root):
             root.mkdir(parents=True, exist_ok=True)
             (root / ".gitignore").write_text("*\n")  # runs hold prompts: never committed by accident
         self._lock = _lock(root / "lock")
         self.ledger = Ledger(root / "ledger.sqlite")
+        self.collector = Collector(self.ledger, spending, lambda text: stages.console.print(text, style="yellow"))
         self._identity: dict[Path, str] = {}
 
     def identity(self, folder: Path) -> str:
@@ -85,10 +87,10 @@ class Workspace:
 
     def ask(self, title: str, teacher: Teacher, requests: list[Request]) -> Collected:
         """An answer of ``teacher`` to every request, through the ledger."""
-        if len(known := self.ledger.known(teacher.identity, requests)) == len(requests):
-            return Collected([known[i] for i in range(len(requests))], len(requests))
+        if len(self.ledger.known(teacher.identity, requests)) == len(requests):
+            return self.collector.collect(teacher, requests)
         with self.stages.stage(title, len(requests)) as advance, disk_errors(self.root):
-            return collect(teacher, self.ledger, requests, advance)
+            return self.collector.collect(teacher, requests, advance)
 
     def model(self, folder: Path, name: str) -> LocalTeacher:
         """The model in ``folder`` as something that answers."""

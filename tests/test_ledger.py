@@ -90,6 +90,6 @@ def test_a_full_disk_keeps_what_was_answered(tmp_path):
         ledger.add("one", [(r, Answer("x", Kind.COMPLETE, 1, 1, 0.1)) for r in requests("a", "b")])
         pages = ledger._db.execute("PRAGMA page_count").fetchone()[0]
         ledger._db.execute(f"PRAGMA max_page_count = {pages}")  # SQLite's own way to run out of room
-        with pytest.raises(InputError, match=r"database or disk is full; .* the 2 answers in the ledger are kept"):
+        with pytest.raises(InputError, match=r"database or disk is full; .* every answer that was committed is kept"):
             ledger.add("one", [(Request("say", "c" * 100_000, 8), Answer("x", Kind.COMPLETE, 1, 1, 0.1))])
     assert sqlite3.connect(path).execute("SELECT count(*) FROM answers").fetchone() == (2,)

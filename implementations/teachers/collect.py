@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 
 from ..errors import InputError
-from .ledger import Ledger
-from .teacher import Answer, Kind, Request, Teacher
+from .budget import Budget, BudgetReached
+from .gate import Stopped
+from .jobs import Jobs
+from .ledger import Ledger, Outcome
+from .remote import Asking, Journal
+from .spending import BATCH_FROM, Spending
+from .teacher import Answer, BatchTeacher, Kind, LocalModel, RemoteTeacher, Request, Teacher
+
+OnAnswer = Callable[[int], None]  # told how many requests are done
 
 
 @dataclass(frozen=True)
 class Collected:
-    """One answer per request, in the order of the requests, and how they came about."""
+    """One answer per request, in the order of the requests, and how they came about.
+
+    ``why_pending`` says why some have no answer yet and what to do; it is empty when all have. ``usd`` is what the
+    answers cost, whenever they were bought; ``outcomes`` counts the attempts at them over a network.
+    """
 
     answers: list[Answer]
     from_ledger: int
     usd: float = 0.0
-    why_pending: str = ""  # why some have no answer yet, and what to do
+    outcomes: dict[Outcome, int] = field(default_factory=dict)
+    why_pending: str = ""
 
     @property
     def kinds(self) -> Counter[Kind]:
@@ -30,30 +45,177 @@ class Collected:
         return sum(count - 1 for text, count in Counter(a.text for a in self.answers).items() if text)
 
 
-def collect(
-    teacher: Teacher,
-    ledger: Ledger,
-    requests: list[Request],
-    on_answer: Callable[[int], None] = lambda done: None,
-) -> Collected:
-    """Answer ``requests``: from the ledger where they were answered before, else by the teacher.
+class Collector:
+    """Puts requests to models on this machine and to platforms, through one ledger. Use as a context manager."""
 
-    Each group of answers is committed before it is counted or used, so a kill at any point loses at most the group
-    in flight. ``on_answer`` is told how many are there. Equal requests are asked once.
-    """
-    answers = ledger.known(teacher.identity, requests)
-    from_ledger = len(answers)
-    on_answer(len(answers))
-    first: dict[Request, int] = {}
-    for i, request in enumerate(requests):
-        if i not in answers:
-            first.setdefault(request, i)
-    pending = list(first)
-    for group in teacher.answer(pending):
-        ledger.add(teacher.identity, [(pending[i], answer) for i, answer in group])
-        answers |= {first[pending[i]]: answer for i, answer in group}
-        on_answer(len(answers))
-    answers = ledger.known(teacher.identity, requests)
-    if missing := [i for i in range(len(requests)) if i not in answers]:
-        raise InputError(f"{teacher.name} left {len(missing)} of {len(requests)} requests unanswered; run again")
-    return Collected([answers[i] for i in range(len(requests))], from_ledger)
+    def __init__(
+        self, ledger: Ledger, spending: Spending | None = None, say: Callable[[str], None] = lambda text: None
+    ):
+        self.ledger, self.spending, self.say = ledger, spending or Spending(), say
+        self._runner = asyncio.Runner()  # one loop for all collections: an SDK's client belongs to the loop it began in
+        self._remote: dict[str, RemoteTeacher] = {}
+
+    def __enter__(self) -> Collector:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for teacher in self._remote.values():
+            with suppress(Exception):
+                self._runner.run(teacher.close())
+        self._runner.close()
+
+    def collect(self, teacher: Teacher, requests: list[Request], on_answer: OnAnswer = lambda done: None) -> Collected:
+        """An answer to each of ``requests``: from the ledger where it was answered before, else by the teacher.
+
+        Every answer is committed before it is counted or used. ``on_answer`` is told how many are there. Equal
+        requests are asked once. Raises InputError, with everything earned kept, and KeyboardInterrupt once what was
+        under way has arrived.
+        """
+        known = self.ledger.known(teacher.identity, requests)
+        first: dict[Request, int] = {}
+        for i, request in enumerate(requests):
+            if i not in known:
+                first.setdefault(request, i)
+        on_answer(len(known))
+        remote = isinstance(teacher, RemoteTeacher)
+        why = None
+        if remote:
+            why = self._over_the_network(teacher, list(first), lambda done: on_answer(len(known) + done))
+        else:
+            self._here(teacher, list(first), lambda done: on_answer(len(known) + done))
+        return self._collected(teacher, requests, len(known), remote, why)
+
+    def _here(self, teacher: LocalModel, pending: list[Request], on_done: OnAnswer) -> None:
+        """Each group of answers is committed as it comes: a kill loses at most the group under way."""
+        done = 0
+        for group in teacher.answer(pending):
+            self.ledger.add(teacher.identity, [(pending[i], answer) for i, answer in group])
+            on_done(done := done + len(group))
+
+    def _over_the_network(
+        self, teacher: RemoteTeacher, pending: list[Request], on_done: OnAnswer
+    ) -> BudgetReached | None:
+        """Ask a platform, in jobs or one by one; why it stopped before the end, if it did."""
+        self._remote[teacher.identity] = teacher
+        self.ledger.interrupted(teacher.identity)
+        stop = asyncio.Event()
+        with self._interrupts(stop) as interrupted:
+            why = self._runner.run(self._ask(teacher, pending, stop, interrupted, on_done))
+        if interrupted:
+            raise KeyboardInterrupt
+        if why is not None and not isinstance(why, BudgetReached):
+            raise why
+        return why
+
+    async def _ask(
+        self, teacher: RemoteTeacher, pending: list[Request], stop: asyncio.Event, interrupted: list, on_done: OnAnswer
+    ) -> Exception | None:
+        identity, spending = teacher.identity, self.spending
+        budget = Budget(spending.price, spending.budget_usd, self.ledger.spent(identity))
+        batches = isinstance(teacher, BatchTeacher)
+        wanted = spending.batch if spending.batch is not None else len(pending) >= BATCH_FROM
+        if batches and (wanted or self.ledger.batches(identity)):  # an earlier job is fetched in any case: it is paid
+            jobs = Jobs(teacher, self.ledger, budget, stop, on_done)
+            try:
+                await jobs.run(pending if wanted else [])
+            except Stopped:
+                self.say("the jobs go on at the platform; the same command fetches their results")
+                return None
+            if jobs.why or wanted:
+                return jobs.why
+        known = self.ledger.known(identity, pending)
+        return await self._one_by_one(
+            teacher, [r for i, r in enumerate(pending) if i not in known], budget, stop, on_done
+        )
+
+    async def _one_by_one(
+        self,
+        teacher: RemoteTeacher,
+        pending: list[Request],
+        budget: Budget,
+        stop: asyncio.Event,
+        on_done: OnAnswer,
+    ) -> Exception | None:
+        done = 0
+
+        def one_more() -> None:
+            nonlocal done
+            on_done(done := done + 1)
+
+        journal = Journal(self.ledger, teacher.identity)
+        asking = Asking(teacher, journal, budget, self.spending.concurrency, stop, one_more)
+        todo = iter(pending)  # shared: no task and no memory for a request before its turn
+        try:
+            await asyncio.gather(*(asking.worker(todo) for _ in range(min(self.spending.concurrency, len(pending)))))
+        finally:
+            await journal.close()
+        return asking.why
+
+    @contextmanager
+    def _interrupts(self, stop: asyncio.Event) -> Iterator[list[bool]]:
+        """The first interrupt lets what is under way arrive, for it is paid; the second does not."""
+        loop, interrupted = self._runner.get_loop(), []
+
+        def interrupt() -> None:
+            if interrupted:
+                for task in asyncio.all_tasks(loop):
+                    task.cancel()
+            interrupted.append(True)
+            stop.set()
+            self.say("waiting for the answers under way; interrupt again to leave them")
+
+        before = signal.getsignal(signal.SIGINT)
+        try:
+            loop.add_signal_handler(signal.SIGINT, interrupt)
+        except (ValueError, RuntimeError, NotImplementedError):  # not the main thread, or Windows
+            yield interrupted
+            return
+        try:
+            with suppress(asyncio.CancelledError):
+                yield interrupted
+        finally:
+            loop.remove_signal_handler(signal.SIGINT)
+            signal.signal(signal.SIGINT, before)
+
+    def _collected(
+        self, teacher: Teacher, requests: list[Request], from_ledger: int, remote: bool, why: BudgetReached | None
+    ) -> Collected:
+        answers = self.ledger.known(teacher.identity, requests)
+        outcomes, usd = self.ledger.outcomes(teacher.identity, requests) if remote else ({}, 0.0)
+        missing = [request for i, request in enumerate(requests) if i not in answers]
+        reason = ""
+        if missing:
+            reasons = self.ledger.reasons(teacher.identity, missing)
+            pending = {r: reasons.get(i, "not asked") for i, r in enumerate(missing)}
+            answers |= {
+                i: Answer("", Kind.PENDING, 0, 0, reason=pending[r]) for i, r in enumerate(requests) if r in pending
+            }
+            reason = self._why_pending(teacher, len(missing), len(requests), why, Counter(pending.values()))
+        return Collected([answers[i] for i in range(len(requests))], from_ledger, usd, outcomes, reason)
+
+    def _why_pending(
+        self, teacher: Teacher, missing: int, asked: int, why: BudgetReached | None, reasons: Counter[str]
+    ) -> str:
+        left = f"{missing} of {asked} prompts have no answer of {teacher.name} yet"
+        again = "run the same command again: what is answered is kept and not asked again"
+        if why is not None:
+            spent = self.ledger.spent(teacher.identity)
+            return (
+                f"{left}: the next one could exceed the budget of ${self.spending.budget_usd:,.2f}, of which "
+                f"${spent:,.4f} is spent; raise --budget-usd and {again}"
+            )
+        [(most, times)] = reasons.most_common(1)
+        return f"{left} ({times} for: {most}); {again}"
+
+
+def check_spending(teacher: Teacher, spending: Spending) -> None:
+    """Raise InputError when a limit cannot be kept, before anything is sent."""
+    if not isinstance(teacher, RemoteTeacher):
+        return
+    if spending.budget_usd is not None and spending.price is None:
+        raise InputError(
+            f"--budget-usd: the price of {teacher.name} is not known, so it cannot be counted; give --price-input and "
+            "--price-output, in US dollars per million tokens"
+        )
+    if spending.batch and not isinstance(teacher, BatchTeacher):
+        raise InputError(f"--batch: {teacher.platform} has no batch jobs here; leave it out")

@@ -11,7 +11,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -58,6 +58,10 @@ CREATE TABLE IF NOT EXISTS batches (
     ended INTEGER NOT NULL DEFAULT 0,
     submitted_at TEXT NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS batch_requests (
+    attempt INTEGER PRIMARY KEY,
+    request TEXT NOT NULL          -- JSON: whoever fetches the job's results may not have asked for them
+) STRICT;
 """
 MOST_VARIABLES = 500  # in one SELECT; SQLite's own limit is higher, and nothing is gained past this
 
@@ -94,7 +98,7 @@ class Batch:
     id: int
     job: str | None
     submitted_at: datetime
-    attempts: dict[str, int]  # by key
+    attempts: dict[str, tuple[int, Request]]  # by key: the attempt's id, and what was asked
 
 
 class Ledger:
@@ -222,15 +226,17 @@ class Ledger:
 
     # -- jobs
 
-    def open_batch(self, teacher: str, keys: list[str], usd: list[float]) -> Batch:
-        """Commit a job and its requests, before it is submitted."""
+    def open_batch(self, teacher: str, requests: list[Request], usd: list[float]) -> Batch:
+        """Commit a job and its requests, with the most that each can cost, before it is submitted."""
         now = datetime.now(UTC)
         with self._errors(), self._db:
             row = (teacher, now.isoformat())
-            [[number]] = self._db.execute(
-                "INSERT INTO batches (teacher, submitted_at) VALUES (?, ?) RETURNING id", row
-            )
-            attempts = {key: self._begin(teacher, key, cost, number) for key, cost in zip(keys, usd, strict=True)}
+            [[number]] = self._db.execute("INSERT INTO batches (teacher, submitted_at) VALUES (?, ?) RETURNING id", row)
+            keys = [request.key(teacher) for request in requests]
+            ids = [self._begin(teacher, key, cost, number) for key, cost in zip(keys, usd, strict=True)]
+            rows = [(id, json.dumps(asdict(request))) for id, request in zip(ids, requests, strict=True)]
+            self._db.executemany("INSERT INTO batch_requests VALUES (?, ?)", rows)
+        attempts = dict(zip(keys, zip(ids, requests, strict=True), strict=True))
         return Batch(number, None, now, attempts)
 
     def name_batch(self, batch: Batch, job: str) -> None:
@@ -252,16 +258,14 @@ class Ledger:
         with self._errors():
             query = "SELECT id, job, submitted_at FROM batches WHERE teacher = ? AND NOT ended ORDER BY id"
             rows = self._db.execute(query, (teacher,)).fetchall()
-            inside = "SELECT key, id FROM attempts WHERE batch = ? AND outcome = ?"
-            return [
-                Batch(
-                    number,
-                    job,
-                    datetime.fromisoformat(at),
-                    dict(self._db.execute(inside, (number, Outcome.UNDER_WAY)).fetchall()),
-                )
-                for number, job, at in rows
-            ]
+            return [Batch(id, job, datetime.fromisoformat(at), self._under_way(id)) for id, job, at in rows]
+
+    def _under_way(self, batch: int) -> dict[str, tuple[int, Request]]:
+        rows = self._db.execute(
+            "SELECT key, id, request FROM attempts JOIN batch_requests ON attempt = id WHERE batch = ? AND outcome = ?",
+            (batch, Outcome.UNDER_WAY),
+        )
+        return {key: (id, Request(**json.loads(request))) for key, id, request in rows}
 
     def jobs(self, teacher: str) -> set[str]:
         """The platform's ids of all jobs that were ever named."""

@@ -42,7 +42,8 @@ class Kind(StrEnum):
     EMPTY = "empty"
     REFUSED = "refused"  # the model, or a filter of its platform, declined
     MALFORMED = "malformed"  # not the JSON that the request's schema asks for
-    FAILED = "failed"  # no answer after every retry that could help; ``reason`` says why
+    FAILED = "failed"  # the platform will never answer this request; ``reason`` says why
+    PENDING = "pending"  # none yet, and the next run asks again; never in the ledger
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def failure(status: int, reason: str, retry_after: str | None = None) -> Busy | 
     reason = f"HTTP {status}{f': {reason}' if reason else ''}"
     if status in (429, 503, 529):
         return Busy(reason, pause(retry_after))
-    if status in (408, 409) or status >= 500:
+    if status in (408, 409, 499) or status >= 500:  # 499: Google cancelled it
         return Dropped(reason, billed=False)
     return Rejected(reason)
 

@@ -1,0 +1,166 @@
+"""What a run will ask, what it may cost and how long it may take: `distill plan`, before anything is spent."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.table import Table
+
+from . import privacy
+from .figures import count, dollars, seconds
+from .record import RECORDS, Record, load_all
+from .registry import PLATFORMS
+from .run import Options, make_plan, make_task
+from .tasks.task import Item, Task
+from .teachers import terms
+from .teachers.budget import Budget
+from .teachers.collect import BATCH_FROM
+from .teachers.ledger import Ledger
+from .teachers.open import open_remote
+from .teachers.teacher import Answer, BatchTeacher, RemoteTeacher, Request
+
+SAMPLE = 8  # prompts whose tokens the platform is asked to count; the rest are taken to be like them
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the requests of one run come to. ``usd`` is what they cost if answers are like those known; ``most`` if
+    each is as long as it may be; None without a price. ``known`` counts those whose answer is in the ledger."""
+
+    requests: int
+    known: int
+    prompt_tokens: int
+    completion_tokens: int
+    measured: int  # answers of this teacher that the lengths are taken from, 0: the token limit
+    seconds_each: float | None
+    usd: float | None
+    most: float | None
+    batch_usd: float | None
+
+
+def requests_of(options: Options, task: Task) -> list[Request]:
+    """Every request that the run puts to its teacher, each once."""
+    plan = make_plan(options, task)
+    items: list[Item] = []
+    for seed in plan.seeds:
+        splits = task.splits(plan.sizes, seed)
+        items += [item for slice_items in splits.slices.values() for item in slice_items] + splits.transfer
+    return list(dict.fromkeys(Request(task.instruction, item.prompt, task.max_new_tokens) for item in items))
+
+
+def estimate(teacher: RemoteTeacher, requests: list[Request], ledger: Ledger | None, options: Options) -> Estimate:
+    """Count, price, and time ``requests``; what is in ``ledger`` costs nothing and tells how long answers are."""
+    known = ledger.known(teacher.identity, requests) if ledger else {}
+    asked = [request for i, request in enumerate(requests) if i not in known]
+    sample = random.Random(0).sample(asked, min(SAMPLE, len(asked)))
+    characters = sum(len(r.prompt) for r in asked) / max(1, sum(len(r.prompt) for r in sample))
+    counted = asyncio.run(_count(teacher, sample))
+    prompt_tokens = round(counted * characters)
+    answers = list(known.values())
+    length = sum(a.completion_tokens for a in answers) / len(answers) if answers else None
+    completion_tokens = round(sum(r.max_new_tokens if length is None else length for r in asked))
+    price = options.spending.price
+    budget = Budget(price, None, 0.0)
+    whole = Answer("", "complete", prompt_tokens, completion_tokens)
+    return Estimate(
+        requests=len(requests),
+        known=len(known),
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        measured=len(answers),
+        seconds_each=sum(a.seconds for a in answers) / len(answers) if answers else None,
+        usd=budget.cost(whole) if price else None,
+        most=sum(budget.most(r) for r in asked) if price else None,
+        batch_usd=budget.cost(whole, batch=True) if price and isinstance(teacher, BatchTeacher) else None,
+    )
+
+
+async def _count(teacher: RemoteTeacher, sample: list[Request]) -> int:
+    try:
+        return sum(await asyncio.gather(*(teacher.count_tokens(request) for request in sample)))
+    finally:
+        await teacher.close()
+
+
+def plan(options: Options, console: Console) -> None:
+    """Print what the run will ask, cost and take, and what may be done with it. Raises InputError."""
+    task = make_task(options)
+    requests = requests_of(options, task)
+    slug = options.teacher.partition(":")[0]
+    if slug == "local":
+        _plan_local(options, requests, console)
+        return
+    teacher = open_remote(options.teacher)
+    path = options.workdir / "ledger.sqlite"
+    ledger = Ledger(path) if path.exists() else None
+    console.print(_table(teacher, estimate(teacher, requests, ledger, options), options))
+    for line in _notes(slug, task, requests, options):
+        console.print(line)
+
+
+def _table(teacher: RemoteTeacher, e: Estimate, options: Options) -> Table:
+    table = Table(title=f"{options.pattern} with {teacher.name}", show_header=False)
+    from_where = f"as in {count(e.measured)} known answers" if e.measured else "if each is as long as it may be"
+    table.add_row("requests", f"{count(e.requests)}, of which {count(e.known)} are answered already")
+    table.add_row("tokens to read", f"{count(e.prompt_tokens)} (the platform's own count of up to {SAMPLE} prompts)")
+    table.add_row("tokens to write", f"{count(e.completion_tokens)} ({from_where})")
+    if e.usd is None:
+        table.add_row("cost", "not known: no price for this model; give --price-input and --price-output")
+    else:
+        table.add_row("cost", f"{money(e.usd)}; never more than {money(e.most)} without failures")
+        if e.batch_usd is not None:
+            chosen = options.spending.batch if options.spending.batch is not None else e.requests >= BATCH_FROM
+            table.add_row("as batch jobs", f"{money(e.batch_usd)}, within a day ({'chosen' if chosen else '--batch'})")
+    limit = options.spending.budget_usd
+    table.add_row("budget", "none; set one with --budget-usd" if limit is None else money(limit))
+    left = e.requests - e.known
+    table.add_row("time", seconds(e.seconds_each * left) if e.seconds_each else "not known before the first answers")
+    return table
+
+
+def money(usd: float) -> str:
+    """US dollars; small sums keep their digits."""
+    return dollars(usd) if usd >= 1 or usd == 0 else f"${usd:.4f}"
+
+
+def _notes(slug: str, task: Task, requests: list[Request], options: Options) -> list[str]:
+    """Where the prices come from, what leaves the machine, and what the terms say."""
+    lines = []
+    price = options.spending.price
+    if price is not None:
+        lines.append(f"price    {price.source} ({price.date})")
+        if warning := price.warning(datetime.now(UTC).date()):
+            lines.append(f"warning  {warning}")
+    platform = PLATFORMS[slug]
+    if platform.leaves_machine:
+        found = privacy.scan(request.prompt for request in requests)
+        what = (
+            ", ".join(f"{number} {kind}" for kind, number in found.items()) or "nothing that looks like an identifier"
+        )
+        lines.append(f"leaves   {count(len(requests))} prompts leave this machine; in them: {what}")
+        if task.sensitive and not options.allow_cloud:
+            lines.append(
+                "         your prompts count as sensitive: the run needs --allow-cloud"
+                + ("" if options.redact else ", and --redact replaces what was found")
+            )
+    term = terms.load()[slug]
+    lines.append(f"terms    {term.status}: {term.note} ({', '.join(term.sources)}; read {term.date})")
+    return lines
+
+
+def _plan_local(options: Options, requests: list[Request], console: Console) -> None:
+    """A local teacher costs time alone, and only a record tells how much."""
+    console.print(f"{count(len(requests))} prompts, answered on this machine: nothing leaves it and nothing is paid")
+    records = [r for r in load_all(RECORDS).values() if r.pattern == options.pattern and r.platform == "local"]
+    for record in records:
+        console.print(_took(record))
+
+
+def _took(record: Record) -> str:
+    total = seconds(sum(stage.seconds for stage in record.stages))
+    seeds = f"{len(record.seeds)} seed{'s' if len(record.seeds) > 1 else ''}"
+    return f"a recorded run took {total} for {seeds} on {record.machine.processor} ({record.date:%Y-%m-%d})"

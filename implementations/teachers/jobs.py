@@ -1,0 +1,154 @@
+"""Collection by a platform's batch jobs: cheaper, later, and alive when this process is not.
+
+A job and its requests are journalled before it is submitted. Whoever runs next finds it, waits for it, and fetches
+its results; a job whose id never came back, because a kill came first, is looked for among the platform's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+
+from ..errors import InputError
+from .budget import Budget, BudgetReached
+from .gate import sleep
+from .ledger import Batch, End, Ledger, Outcome
+from .teacher import Answer, BatchTeacher, Busy, Dropped, Kind, Rejected, Request
+
+MOST_IN_JOB = 10_000  # requests; no platform takes fewer, and what one broken job delays stays bounded
+CLOCKS_DIFFER = timedelta(minutes=10)  # at most, between this machine and the platform
+FIRST_POLL, LAST_POLL = 1.0, 60.0  # seconds between questions about a job; each half as long again as the last
+GROUP = 200  # results in one commit
+ROUNDS = 2  # of jobs: what errored or expired goes into one more
+TRIES = 5  # at a question about a job
+
+
+class Jobs:
+    """The jobs of one collection. ``stop`` ends the waiting; the jobs themselves go on at the platform."""
+
+    def __init__(
+        self,
+        teacher: BatchTeacher,
+        ledger: Ledger,
+        budget: Budget,
+        stop: asyncio.Event,
+        on_done: Callable[[int], None],
+    ):
+        self.teacher, self.ledger, self.budget, self.stop, self.on_done = teacher, ledger, budget, stop, on_done
+        self.why: BudgetReached | None = None
+
+    async def run(self, requests: list[Request]) -> None:
+        """Fetch what earlier jobs have, submit what nobody answered, wait. Raises Stopped, InputError."""
+        identity = self.teacher.identity
+        done = 0
+        for _ in range(ROUNDS):
+            jobs = [job for batch in self.ledger.batches(identity) if (job := await self._found(batch))]
+            waiting = {key for batch in jobs for key in batch.attempts}
+            known = self.ledger.known(identity, requests)
+            pending = [r for i, r in enumerate(requests) if i not in known and r.key(identity) not in waiting]
+            for at in range(0, len(affordable := self._affordable(pending)), MOST_IN_JOB):
+                jobs.append(await self._submit(affordable[at : at + MOST_IN_JOB]))
+            if not jobs:
+                return
+            for batch in jobs:
+                await self._wait(batch, done)
+                await self._fetch(batch)
+                done += len(batch.attempts)
+                self.on_done(done)
+
+    async def _found(self, batch: Batch) -> Batch | None:
+        """``batch`` with its platform's id, or None when the platform has no such job."""
+        if batch.job:
+            return batch
+        known = self.ledger.jobs(self.teacher.identity)
+        since = batch.submitted_at - CLOCKS_DIFFER
+        jobs = await self._patiently(lambda: self.teacher.find(since, len(batch.attempts)))
+        new = [job for job in jobs if job not in known]
+        if not new:
+            self.ledger.end_batch(batch)
+            return None
+        self.ledger.name_batch(batch, new[0])
+        return Batch(batch.id, new[0], batch.submitted_at, batch.attempts)
+
+    def _affordable(self, pending: list[Request]) -> list[Request]:
+        """As many of ``pending`` as fit into the budget if each costs the most that it can."""
+        budget, fits = self.budget, []
+        budget.spent = self.ledger.spent(self.teacher.identity)
+        left = None if budget.limit is None else budget.limit - budget.spent
+        for request in pending:
+            most = budget.most(request, batch=True)
+            if left is not None and most > left:
+                self.why = BudgetReached()
+                break
+            left = None if left is None else left - most
+            fits.append(request)
+        return fits
+
+    async def _submit(self, requests: list[Request]) -> Batch:
+        costs = [self.budget.most(request, batch=True) for request in requests]
+        batch = self.ledger.open_batch(self.teacher.identity, requests, costs)
+        try:
+            job = await self.teacher.submit({key: request for key, (_, request) in batch.attempts.items()})
+        except (Busy, Rejected) as error:  # the platform says that there is no job
+            self.ledger.end_batch(batch)
+            raise InputError(f"{self.teacher.name} does not take the job: {error}; give --no-batch") from error
+        except InputError:
+            self.ledger.end_batch(batch)
+            raise
+        except Dropped as error:  # there may be one
+            raise InputError(
+                f"{self.teacher.name}: no word whether the job was taken ({error}); run the same command again: it "
+                "looks for the job before it submits another"
+            ) from error
+        self.ledger.name_batch(batch, job)
+        return Batch(batch.id, job, batch.submitted_at, batch.attempts)
+
+    async def _wait(self, batch: Batch, before: int) -> None:
+        pause = FIRST_POLL
+        while True:
+            done, ended = await self._patiently(lambda: self.teacher.progress(batch.job))
+            self.on_done(before + min(done, len(batch.attempts)))
+            if ended:
+                return
+            await sleep(pause, self.stop)
+            pause = min(LAST_POLL, 1.5 * pause)
+
+    async def _fetch(self, batch: Batch) -> None:
+        """Commit the results; what has none goes back to pending. A broken stream is read again from its start."""
+        await self._patiently(lambda: self._read(batch))
+        self.ledger.end_batch(batch)
+
+    async def _read(self, batch: Batch) -> None:
+        ends: list[End] = []
+        async for key, result in self.teacher.results(batch.job):
+            if key in batch.attempts:
+                ends.append(self._end(*batch.attempts[key], result))
+            if len(ends) == GROUP:
+                self.ledger.write(self.teacher.identity, [], ends)
+                ends = []
+        self.ledger.write(self.teacher.identity, [], ends)
+
+    def _end(self, attempt: int, request: Request, result: Answer | Exception) -> End:
+        if isinstance(result, Rejected):
+            answer = Answer("", Kind.FAILED, 0, 0, reason=str(result))
+            return End(attempt, Outcome.REJECTED, 0.0, str(result), (self.teacher.identity, request, answer))
+        if isinstance(result, Exception):
+            return End(attempt, Outcome.DROPPED, 0.0, str(result))
+        usd = self.budget.cost(result, batch=True)
+        return End(attempt, Outcome.ANSWERED, usd, result.reason, (self.teacher.identity, request, result))
+
+    async def _patiently(self, ask):
+        """The result of ``ask``, after a few tries where the platform or the line fails."""
+        for left in reversed(range(TRIES)):
+            try:
+                return await ask()
+            except (Busy, Dropped) as error:
+                if not left:
+                    raise InputError(
+                        f"{self.teacher.name}: {error}; run the same command later: the job goes on at the platform "
+                        "and its results are kept there for days"
+                    ) from error
+                await sleep(min(getattr(error, "retry_after", None) or 2.0 ** (TRIES - left), LAST_POLL), self.stop)
+            except Rejected as error:
+                raise InputError(f"{self.teacher.name}: {error}") from error
