@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import threading
 import time
 
 import pytest
@@ -41,8 +42,8 @@ def serve(monkeypatch):
     """Starts a server that speaks OpenAI's protocol, and points OPENAI_BASE_URL at it."""
     servers = []
 
-    def start(model=echo, fault=lambda n, call: None, delay=0.0) -> Loopback:
-        server = Loopback(protocol.respond(model), fault, delay).__enter__()
+    def start(model=echo, fault=lambda n, call: None) -> Loopback:
+        server = Loopback(protocol.respond(model), fault).__enter__()
         servers.append(server)
         monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
         return server
@@ -213,7 +214,7 @@ def test_an_answer_that_takes_too_long(serve, fault):
     started = time.monotonic()
     with pytest.raises(Dropped, match="Timeout"):
         ask(timeout=0.5)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 10  # the whole body would take a minute
 
 
 def test_no_server_there(monkeypatch):
@@ -294,18 +295,23 @@ def test_two_servers_share_no_answers(monkeypatch):
 
 
 def test_many_at_once_and_again_in_another_event_loop(serve):
-    server = serve(delay=0.2)
+    all_there = threading.Barrier(32)
+
+    def meet(n, call):
+        all_there.wait(20)
+
+    server = serve(fault=meet)
     teacher = open_teacher(NAME)
 
     async def many():
+        client = teacher.chat.root_async_client
         answers = await asyncio.gather(*(teacher.ask(Request("say", f"word {i}", 8)) for i in range(32)))
         await teacher.close()
+        assert client.is_closed()
         return [answer.text for answer in answers]
 
     for _ in range(2):
-        started = time.monotonic()
         assert asyncio.run(many()) == [f"WORD {i}" for i in range(32)]
-        assert time.monotonic() - started < 3  # one after the other they take six seconds and a half
     assert len(server.served) == 64
 
 
