@@ -208,12 +208,11 @@ def _options(
             raise InputError(message)
     _quiet()
     given["device"] = _one_gpu(given["device"])
-    with _installed():
-        from .teachers import prices
-        from .teachers.spending import Spending
-    platform, _, model = given["teacher"].partition(":")
-    price = prices.find(platform, model) if price_input is None else prices.given(price_input, price_output)
     from .options import Options
+    from .teachers import prices
+    from .teachers.spending import Spending
+
+    price = None if price_input is None else prices.given(price_input, price_output)
 
     return Options(
         pattern=pattern,

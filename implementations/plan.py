@@ -16,12 +16,10 @@ from .record import RECORDS, Record, load_all
 from .registry import PLATFORMS
 from .run import Options, make_plan, make_task
 from .tasks.task import Item, Task
-from .teachers import terms
 from .teachers.budget import Budget
-from .teachers.collect import BATCH_FROM
 from .teachers.ledger import Ledger
-from .teachers.open import open_remote
-from .teachers.teacher import Answer, BatchTeacher, RemoteTeacher, Request
+from .teachers.open import notes, open_remote
+from .teachers.teacher import Answer, BatchTeacher, Kind, RemoteTeacher, Request
 
 SAMPLE = 8  # prompts whose tokens the platform is asked to count; the rest are taken to be like them
 
@@ -63,9 +61,9 @@ def estimate(teacher: RemoteTeacher, requests: list[Request], ledger: Ledger | N
     answers = list(known.values())
     length = sum(a.completion_tokens for a in answers) / len(answers) if answers else None
     completion_tokens = round(sum(r.max_new_tokens if length is None else length for r in asked))
-    price = options.spending.price
+    price = options.spending.price(teacher)
     budget = Budget(price, None, 0.0)
-    whole = Answer("", "complete", prompt_tokens, completion_tokens)
+    one = Answer("", Kind.COMPLETE, prompt_tokens // max(1, len(asked)), completion_tokens // max(1, len(asked)))
     return Estimate(
         requests=len(requests),
         known=len(known),
@@ -73,9 +71,9 @@ def estimate(teacher: RemoteTeacher, requests: list[Request], ledger: Ledger | N
         completion_tokens=completion_tokens,
         measured=len(answers),
         seconds_each=sum(a.seconds for a in answers) / len(answers) if answers else None,
-        usd=budget.cost(whole) if price else None,
+        usd=len(asked) * budget.cost(one) if price else None,
         most=sum(budget.most(r) for r in asked) if price else None,
-        batch_usd=budget.cost(whole, batch=True) if price and isinstance(teacher, BatchTeacher) else None,
+        batch_usd=len(asked) * budget.cost(one, batch=True) if price and isinstance(teacher, BatchTeacher) else None,
     )
 
 
@@ -98,7 +96,7 @@ def plan(options: Options, console: Console) -> None:
     path = options.workdir / "ledger.sqlite"
     ledger = Ledger(path) if path.exists() else None
     console.print(_table(teacher, estimate(teacher, requests, ledger, options), options))
-    for line in _notes(slug, task, requests, options):
+    for line in _notes(teacher, requests, options):
         console.print(line)
 
 
@@ -113,7 +111,7 @@ def _table(teacher: RemoteTeacher, e: Estimate, options: Options) -> Table:
     else:
         table.add_row("cost", f"{money(e.usd)}; never more than {money(e.most)} without failures")
         if e.batch_usd is not None:
-            chosen = options.spending.batch if options.spending.batch is not None else e.requests >= BATCH_FROM
+            chosen = options.spending.in_jobs(teacher, e.requests - e.known)
             table.add_row("as batch jobs", f"{money(e.batch_usd)}, within a day ({'chosen' if chosen else '--batch'})")
     limit = options.spending.budget_usd
     table.add_row("budget", "none; set one with --budget-usd" if limit is None else money(limit))
@@ -127,28 +125,26 @@ def money(usd: float) -> str:
     return dollars(usd) if usd >= 1 or usd == 0 else f"${usd:.4f}"
 
 
-def _notes(slug: str, task: Task, requests: list[Request], options: Options) -> list[str]:
+def _notes(teacher: RemoteTeacher, requests: list[Request], options: Options) -> list[str]:
     """Where the prices come from, what leaves the machine, and what the terms say."""
     lines = []
-    price = options.spending.price
+    price = options.spending.price(teacher)
     if price is not None:
         lines.append(f"price    {price.source} ({price.date})")
         if warning := price.warning(datetime.now(UTC).date()):
             lines.append(f"warning  {warning}")
-    platform = PLATFORMS[slug]
-    if platform.leaves_machine:
+    if PLATFORMS[teacher.platform].leaves_machine:
         found = privacy.scan(request.prompt for request in requests)
         what = (
             ", ".join(f"{number} {kind}" for kind, number in found.items()) or "nothing that looks like an identifier"
         )
         lines.append(f"leaves   {count(len(requests))} prompts leave this machine; in them: {what}")
-        if task.sensitive and not options.allow_cloud:
+        if options.prompts and not options.allow_cloud:
             lines.append(
                 "         your prompts count as sensitive: the run needs --allow-cloud"
                 + ("" if options.redact else ", and --redact replaces what was found")
             )
-    term = terms.load()[slug]
-    lines.append(f"terms    {term.status}: {term.note} ({', '.join(term.sources)}; read {term.date})")
+    lines += notes(teacher)
     return lines
 
 

@@ -80,6 +80,7 @@ PLATFORMS: dict[str, Platform] = {
             frozenset({Signal.TEXT, Signal.TOP_LOGPROBS}),
             "Gemini returns the log-probabilities of its likeliest tokens",
             leaves_machine=True,
+            module="implementations.teachers.vertex",
         ),
         Platform(
             "langchain",
@@ -87,6 +88,7 @@ PLATFORMS: dict[str, Platform] = {
             frozenset({Signal.TEXT}),
             "text from any chat model; log-probabilities only where the model behind it returns them",
             leaves_machine=True,
+            module="implementations.teachers.langchain",
         ),
         Platform(
             "claude",
@@ -94,6 +96,7 @@ PLATFORMS: dict[str, Platform] = {
             frozenset({Signal.TEXT}),
             "the Messages API returns text and no log-probabilities",
             leaves_machine=True,
+            module="implementations.teachers.claude",
         ),
         Platform(
             "ollama",
@@ -101,6 +104,7 @@ PLATFORMS: dict[str, Platform] = {
             frozenset({Signal.TEXT, Signal.TOP_LOGPROBS}),
             "a local server; recent ones return log-probabilities of the tokens they generate",
             leaves_machine=False,
+            module="implementations.teachers.ollama",
         ),
         Platform(
             "bedrock",

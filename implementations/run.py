@@ -26,6 +26,7 @@ from .errors import InputError, disk_errors
 from .evaluation import environment, serving
 from .evaluation.measure import Scoreboard, verdict
 from .options import Options
+from .privacy import Redactor
 from .progress import Stages
 from .recipes import sequence_level as recipe
 from .record import ArmKind, Model, Record, Serving, Stage, write_atomic
@@ -34,8 +35,8 @@ from .tasks.task import Item, Sizes, Task
 from .tasks.user_prompts import UserPrompts
 from .teachers import embedded
 from .teachers.local import EXPECTED, check_folder, load
-from .teachers.open import open_remote
-from .teachers.teacher import Teacher
+from .teachers.open import check_remote, notes, open_remote
+from .teachers.teacher import RemoteTeacher, Teacher
 from .transfer.device import compute_dtype, pick_device
 from .transfer.trainer import TrainConfig
 from .workspace import Workspace
@@ -111,6 +112,11 @@ def execute(options: Options, console: Console) -> tuple[Path, Record]:
     code, commit = records.code_sha256(options.pattern), environment.commit()
     work = Workspace(options.workdir, code, stages, options.device, options.spending)
     teacher = _teacher(options, work)
+    if isinstance(teacher, RemoteTeacher):
+        check_remote(options, teacher)
+        for line in notes(teacher):
+            console.print(line)
+        work.redactor = Redactor(options.workdir / "redacted.sqlite") if options.redact else None
     base, base_name = (teacher.folder, teacher.name) if teacher.folder else (_embedded(work), embedded.NAME)
     start, student_name = _student(options, work, base, base_name)
     described = {

@@ -14,18 +14,19 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO
 
 from .errors import InputError, disk_errors
+from .privacy import Redactor
 from .progress import Stages
 from .record import Curve
 from .teachers.collect import Collected, Collector
 from .teachers.ledger import Ledger
 from .teachers.local import LocalTeacher, content_hash, load
 from .teachers.spending import Spending
-from .teachers.teacher import Request, Teacher
+from .teachers.teacher import RemoteTeacher, Request, Teacher
 from .transfer import students, trainer
 from .transfer.chat import row
 from .transfer.device import compute_dtype, pick_device
@@ -45,6 +46,7 @@ class Workspace:
         self._lock = _lock(root / "lock")
         self.ledger = Ledger(root / "ledger.sqlite")
         self.collector = Collector(self.ledger, spending, lambda text: stages.console.print(text, style="yellow"))
+        self.redactor: Redactor | None = None  # where there is one, no prompt reaches a platform without it
         self._identity: dict[Path, str] = {}
 
     def identity(self, folder: Path) -> str:
@@ -87,6 +89,14 @@ class Workspace:
 
     def ask(self, title: str, teacher: Teacher, requests: list[Request]) -> Collected:
         """An answer of ``teacher`` to every request, through the ledger."""
+        if self.redactor and isinstance(teacher, RemoteTeacher):
+            requests = [replace(request, prompt=self.redactor.redact(request.prompt)) for request in requests]
+            collected = self._collect(title, teacher, requests)
+            answers = [replace(answer, text=self.redactor.restore(answer.text)) for answer in collected.answers]
+            return replace(collected, answers=answers)
+        return self._collect(title, teacher, requests)
+
+    def _collect(self, title: str, teacher: Teacher, requests: list[Request]) -> Collected:
         if len(self.ledger.known(teacher.identity, requests)) == len(requests):
             return self.collector.collect(teacher, requests)
         with self.stages.stage(title, len(requests)) as advance, disk_errors(self.root):

@@ -166,6 +166,9 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         length = self.headers.get("content-length")
         body = self.rfile.read(int(length)) if length else self._chunks()
+        if len(body) < int(length or 0):  # the client was gone before it had asked
+            self.close_connection = True
+            return
         headers = {name.lower(): value for name, value in self.headers.items()}
         query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
         call = Call(self.command, parts.path, query, headers, body)

@@ -8,7 +8,7 @@ import pytest
 
 from implementations.errors import InputError
 from implementations.registry import Signal
-from implementations.teachers.collect import collect
+from implementations.teachers.collect import Collected, Collector
 from implementations.teachers.ledger import Ledger
 from implementations.teachers.teacher import Answer, Kind, Request
 
@@ -33,6 +33,11 @@ class Echo:
                 (at + i, Answer(r.prompt.upper(), Kind.COMPLETE if r.prompt else Kind.EMPTY, 3, 1, 0.5))
                 for i, r in enumerate(group)
             ]
+
+
+def collect(teacher, ledger, asked) -> Collected:
+    with Collector(ledger) as collector:
+        return collector.collect(teacher, asked)
 
 
 def requests(*prompts):

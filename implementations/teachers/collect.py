@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from ..errors import InputError
 from .budget import Budget, BudgetReached
 from .gate import Stopped
 from .jobs import Jobs
 from .ledger import Ledger, Outcome
 from .remote import Asking, Journal
-from .spending import BATCH_FROM, Spending
-from .teacher import Answer, BatchTeacher, Kind, LocalModel, RemoteTeacher, Request, Teacher
+from .spending import Spending
+from .teacher import Answer, Kind, LocalModel, RemoteTeacher, Request, Teacher
 
 OnAnswer = Callable[[int], None]  # told how many requests are done
 
@@ -96,6 +95,7 @@ class Collector:
         self, teacher: RemoteTeacher, pending: list[Request], on_done: OnAnswer
     ) -> BudgetReached | None:
         """Ask a platform, in jobs or one by one; why it stopped before the end, if it did."""
+        self.spending.check(teacher)
         self._remote[teacher.identity] = teacher
         self.ledger.interrupted(teacher.identity)
         stop = asyncio.Event()
@@ -111,10 +111,9 @@ class Collector:
         self, teacher: RemoteTeacher, pending: list[Request], stop: asyncio.Event, interrupted: list, on_done: OnAnswer
     ) -> Exception | None:
         identity, spending = teacher.identity, self.spending
-        budget = Budget(spending.price, spending.budget_usd, self.ledger.spent(identity))
-        batches = isinstance(teacher, BatchTeacher)
-        wanted = spending.batch if spending.batch is not None else len(pending) >= BATCH_FROM
-        if batches and (wanted or self.ledger.batches(identity)):  # an earlier job is fetched in any case: it is paid
+        budget = Budget(spending.price(teacher), spending.budget_usd, self.ledger.spent(identity))
+        wanted = spending.in_jobs(teacher, len(pending))
+        if wanted or self.ledger.batches(identity):  # an earlier job is fetched in any case: it is paid
             jobs = Jobs(teacher, self.ledger, budget, stop, on_done)
             try:
                 await jobs.run(pending if wanted else [])
@@ -206,16 +205,3 @@ class Collector:
             )
         [(most, times)] = reasons.most_common(1)
         return f"{left} ({times} for: {most}); {again}"
-
-
-def check_spending(teacher: Teacher, spending: Spending) -> None:
-    """Raise InputError when a limit cannot be kept, before anything is sent."""
-    if not isinstance(teacher, RemoteTeacher):
-        return
-    if spending.budget_usd is not None and spending.price is None:
-        raise InputError(
-            f"--budget-usd: the price of {teacher.name} is not known, so it cannot be counted; give --price-input and "
-            "--price-output, in US dollars per million tokens"
-        )
-    if spending.batch and not isinstance(teacher, BatchTeacher):
-        raise InputError(f"--batch: {teacher.platform} has no batch jobs here; leave it out")

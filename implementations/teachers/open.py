@@ -5,7 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 
 from ..errors import InputError
+from ..options import Options
 from ..registry import PLATFORMS
+from . import terms
 from .teacher import RemoteTeacher
 
 FORM = {  # what follows the platform's name
@@ -27,3 +29,25 @@ def open_remote(spec: str) -> RemoteTeacher:
     if not model:
         raise InputError(f"--teacher {spec}: which model? give {FORM[slug]}")
     return import_module(platform.module).open_teacher(model)
+
+
+def check_remote(options: Options, teacher: RemoteTeacher) -> None:
+    """Raise InputError when the prompts may not go there, or a limit on what they cost cannot be kept.
+
+    The built-in task is made up; the user's own prompts may be about people, and only the user knows.
+    """
+    options.spending.check(teacher)
+    if options.prompts and PLATFORMS[teacher.platform].leaves_machine and not options.allow_cloud:
+        raise InputError(
+            f"--teacher {teacher.name}: your prompts would leave this machine; look at them with `distill plan`, then "
+            "give --allow-cloud if they may (--redact replaces what looks like an identifier)"
+        )
+
+
+def notes(teacher: RemoteTeacher) -> list[str]:
+    """What the provider's terms say about training on its answers."""
+    found = terms.find(teacher.platform, teacher.model)
+    if found is None:
+        return [f"terms    nobody has read what the provider of {teacher.name} says about training on its answers"]
+    where = ", ".join(map(str, found.sources))
+    return [f"terms    {found.status}: {found.note} ({where}; read {found.date})", f"         {terms.NOTICE}"]

@@ -1,19 +1,41 @@
-"""What the user allows a collection to spend."""
+"""What the user allows a collection to spend, and what a teacher's tokens cost."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..errors import InputError
+from . import prices
 from .prices import Price
+from .teacher import BatchTeacher, RemoteTeacher
 
 BATCH_FROM = 1000  # requests from which a platform's batch jobs are used: hours later, and half the price
 
 
 @dataclass(frozen=True)
 class Spending:
-    """Requests at once, US dollars with one teacher in all, its price, and whether to use batch jobs."""
+    """Requests at once, US dollars with one teacher in all, the price if the user gives it, whether to use jobs."""
 
     concurrency: int = 16
     budget_usd: float | None = None
-    price: Price | None = None
+    given_price: Price | None = None
     batch: bool | None = None  # None: from BATCH_FROM requests up
+
+    def price(self, teacher: RemoteTeacher) -> Price | None:
+        """The user's, else the table's. A server of one's own behind a known name has the price of neither."""
+        endpoint = teacher.identity.removeprefix(teacher.name).partition("@")[2]
+        return self.given_price or prices.find(teacher.platform, teacher.model, endpoint or None)
+
+    def check(self, teacher: RemoteTeacher) -> None:
+        """Raise InputError when a limit cannot be kept, before anything is sent."""
+        if self.budget_usd is not None and self.price(teacher) is None:
+            raise InputError(
+                f"--budget-usd: the price of {teacher.name} is not known, so it cannot be counted; give --price-input "
+                "and --price-output, in US dollars per million tokens"
+            )
+        if self.batch and not isinstance(teacher, BatchTeacher):
+            raise InputError(f"--batch: {teacher.platform} has no batch jobs here; leave it out")
+
+    def in_jobs(self, teacher: RemoteTeacher, requests: int) -> bool:
+        """Whether so many requests go as a job."""
+        return isinstance(teacher, BatchTeacher) and (self.batch if self.batch is not None else requests >= BATCH_FROM)

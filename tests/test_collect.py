@@ -1,0 +1,331 @@
+"""Collection over a network: each prompt asked once, every attempt counted, nothing paid for lost."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from loopback import Break, Call, Loopback, Reply, echo
+from protocols import claude as protocol
+
+from implementations.errors import InputError
+from implementations.teachers import gate, remote
+from implementations.teachers.claude import ClaudeTeacher
+from implementations.teachers.collect import Collected, Collector
+from implementations.teachers.ledger import Ledger, Outcome
+from implementations.teachers.prices import given
+from implementations.teachers.spending import Spending
+from implementations.teachers.teacher import Kind, Request
+
+MODEL = "claude-haiku-5-5"
+PRICE = given(1.0, 5.0)
+MESSAGES, BATCHES = "/v1/messages", "/v1/messages/batches"
+OVERLOADED = protocol.error("overloaded_error", headers={"retry-after": "0"})
+BUSY = protocol.error("rate_limit_error", headers={"retry-after": "0"})
+BROKEN = protocol.error("api_error", "no")
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-secret-0123456789")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(remote, "wait_random_exponential", lambda **_: lambda state: 0.0)
+    monkeypatch.setattr(gate, "FIRST_PAUSE", 0.01)
+
+
+@pytest.fixture
+def serve(monkeypatch):
+    """Starts Anthropic's API, with an echo behind it."""
+    servers = []
+
+    def start(fault=lambda n, call: None, delay=0.0, model=echo, **how) -> Loopback:
+        server = Loopback(protocol.respond(model, **how), fault, delay).__enter__()
+        servers.append(server)
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", server.url)
+        return server
+
+    yield start
+    for server in servers:
+        server.__exit__()
+
+
+def questions(number: int) -> list[Request]:
+    return [Request("say it loudly", f"prompt number {i} of them", 8) for i in range(number)]
+
+
+def collect(path: Path, requests: list[Request], **spending) -> Collected:
+    spending = {"concurrency": 8, "given_price": PRICE, "batch": False} | spending
+    with Ledger(path / "ledger.sqlite") as ledger, Collector(ledger, Spending(**spending)) as collector:
+        return collector.collect(ClaudeTeacher(MODEL, timeout=1.0), requests)
+
+
+def asked(server: Loopback) -> Counter[str]:
+    """How often each prompt reached the server as a single request."""
+    return Counter(prompt(call) for call in server.calls if (call.method, call.path) == ("POST", MESSAGES))
+
+
+def prompt(call: Call) -> str:
+    return call.json["messages"][0]["content"]
+
+
+def billed(server: Loopback) -> float:
+    """US dollars by the server's own count of what it answered whole."""
+    usd = 0.0
+    for call in server.served:
+        if (call.method, call.path) == ("POST", MESSAGES):
+            written = echo("say it loudly", prompt(call), 8)
+            usd += PRICE.cost(written.prompt_tokens, written.completion_tokens)
+    return usd
+
+
+def outcomes(path: Path, requests: list[Request]) -> dict[Outcome, int]:
+    with Ledger(path / "ledger.sqlite") as ledger:
+        return ledger.outcomes(ClaudeTeacher(MODEL).identity, requests)[0]
+
+
+def test_each_prompt_is_asked_once_and_paid_once(serve, tmp_path):
+    server = serve()
+    requests = questions(60)
+    got = collect(tmp_path, requests + requests[:5])
+    assert [a.text for a in got.answers[:60]] == [r.prompt.upper() for r in requests]
+    assert asked(server) == Counter({r.prompt: 1 for r in requests})
+    assert got.usd == pytest.approx(billed(server)) and got.outcomes == {Outcome.ANSWERED: 60}
+    again = collect(tmp_path, requests)
+    assert again.from_ledger == 60 and again.usd == got.usd and len(server.served) == len(server.calls)
+
+
+FAULTS = {"busy": BUSY, "overloaded": OVERLOADED, "broken": BROKEN, "reset": Break.RESET, "garbage": Break.GARBAGE}
+
+
+@pytest.mark.parametrize("share", [0.1, 0.4])
+def test_whatever_fails_is_asked_again_and_counted(serve, tmp_path, share):
+    rng = random.Random(1)
+    spoilt: Counter = Counter()
+
+    def fault(n: int, call: Call) -> Reply | Break | None:
+        if call.path != MESSAGES or rng.random() >= share:
+            return None
+        spoilt[name := rng.choice(list(FAULTS))] += 1
+        return FAULTS[name]
+
+    server = serve(fault)
+    requests = questions(120)
+    got = collect(tmp_path, requests)
+    while got.why_pending:  # five failures in a row of one prompt: rare, but they happen
+        got = collect(tmp_path, requests)
+    assert {a.kind for a in got.answers} == {Kind.COMPLETE}
+    assert len(spoilt) == len(FAULTS)
+    dropped, busy = spoilt["reset"] + spoilt["garbage"] + spoilt["broken"], spoilt["busy"] + spoilt["overloaded"]
+    assert got.outcomes == {Outcome.ANSWERED: 120, Outcome.DROPPED: dropped, Outcome.BUSY: busy}
+    assert sum(asked(server).values()) == 120 + spoilt.total()
+    assert got.usd == pytest.approx(billed(server))
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        maybe = ledger.spent(ClaudeTeacher(MODEL).identity) - got.usd
+    assert maybe > 0  # what broke off after it was sent may have been charged, and counts against a budget
+
+
+def test_the_budget_is_not_exceeded_and_what_was_bought_is_kept(serve, tmp_path):
+    server = serve()
+    requests = questions(80)
+    limit = 40 * PRICE.cost(8, 5)
+    got = collect(tmp_path, requests, budget_usd=limit)
+    bought = [a for a in got.answers if a.kind is Kind.COMPLETE]
+    assert 0 < len(bought) < 80 and billed(server) <= limit
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        assert ledger.spent(ClaudeTeacher(MODEL).identity) == pytest.approx(billed(server))
+    assert f"{80 - len(bought)} of 80 prompts have no answer" in got.why_pending
+    assert "raise --budget-usd and run the same command again" in got.why_pending
+    collect(tmp_path, requests, budget_usd=limit)
+    assert sum(asked(server).values()) == len(bought)  # not one more
+    assert not collect(tmp_path, requests, budget_usd=1.0).why_pending
+    assert asked(server) == Counter({r.prompt: 1 for r in requests})
+
+
+def test_a_budget_needs_a_price(serve, tmp_path):
+    server = serve()
+    with pytest.raises(InputError, match=r"--budget-usd: the price of claude:.* is not known"):
+        collect(tmp_path, questions(1), budget_usd=1.0, given_price=None)
+    assert not server.calls
+
+
+def test_what_the_platform_never_answers_is_not_asked_again(serve, tmp_path):
+    no = protocol.error("invalid_request_error", "prompt is too long")
+    server = serve(lambda n, call: no if call.path == MESSAGES and "number 3 " in prompt(call) else None)
+    got = collect(tmp_path, questions(6))
+    assert [a.kind for a in got.answers].count(Kind.FAILED) == 1 and got.answers[3].kind is Kind.FAILED
+    assert "HTTP 400" in got.answers[3].reason and not got.why_pending
+    collect(tmp_path, questions(6))
+    assert max(asked(server).values()) == 1
+
+
+def test_an_empty_answer_is_asked_once_more_and_both_are_paid(serve, tmp_path):
+    def silent(instruction, text, limit):
+        return echo(instruction, text, 0 if "number 2 " in text else limit)._replace(truncated=False)
+
+    server = serve(model=silent)
+    got = collect(tmp_path, questions(4))
+    assert [a.kind for a in got.answers] == [Kind.COMPLETE] * 2 + [Kind.EMPTY, Kind.COMPLETE]
+    assert asked(server)[questions(4)[2].prompt] == 2 and got.outcomes == {Outcome.ANSWERED: 5}
+
+
+def test_a_refused_key_ends_the_run_with_one_message(serve, tmp_path):
+    serve(lambda n, call: protocol.error("authentication_error") if n >= 3 and call.path == MESSAGES else None)
+    with pytest.raises(InputError, match="the key was refused"):
+        collect(tmp_path, questions(50), concurrency=2)
+
+
+def test_a_platform_that_goes_on_refusing_is_left_alone(serve, tmp_path):
+    server = serve(lambda n, call: BUSY if call.path == MESSAGES else None)
+    with pytest.raises(InputError, match=r"goes on refusing requests .* smaller --concurrency"):
+        collect(tmp_path, questions(50))
+    assert sum(asked(server).values()) < 100
+
+
+def test_refusals_halve_what_is_under_way_and_answers_bring_it_back(serve, tmp_path):
+    """A server that takes four at once: the collection settles near that, and is not refused all the time."""
+    lock, inside, refused = threading.Lock(), [0], [0]
+    respond = protocol.respond(echo)
+
+    def four(call: Call) -> Reply:
+        if call.path != MESSAGES:
+            return respond(call)
+        with lock:
+            inside[0] += 1
+            full = inside[0] > 4
+        try:
+            if full:
+                refused[0] += 1
+                return BUSY
+            time.sleep(0.01)
+            return respond(call)
+        finally:
+            with lock:
+                inside[0] -= 1
+
+    server = serve()
+    server.respond = four
+    got = collect(tmp_path, questions(200), concurrency=32)
+    assert not got.why_pending
+    assert refused[0] < 120, "as many refusals as without any adapting"
+
+
+def test_an_interrupt_lets_what_is_under_way_arrive(serve, tmp_path):
+    server = serve(delay=0.2)
+    threading.Timer(0.9, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        collect(tmp_path, questions(200), concurrency=4)
+    done = sum(asked(server).values())
+    assert 0 < done < 100 and len([c for c in server.served if c.path == MESSAGES]) == done
+    assert outcomes(tmp_path, questions(200)) == {Outcome.ANSWERED: done}
+    server.delay = 0.0
+    collect(tmp_path, questions(200))
+    assert max(asked(server).values()) == 1
+
+
+# ------------------------------------------------------------------------------------------------- kill -9
+
+
+def _child(path: str, number: int, environment: dict[str, str], batch: bool) -> None:
+    os.environ.update(environment)
+    collect(Path(path), questions(number), batch=batch)
+
+
+def kill_until_done(path: Path, number: int, rng: random.Random, longest: float, batch: bool = False) -> int:
+    """Collect in processes that are killed after random times; how many kills it took until one got to its end."""
+    forking = multiprocessing.get_context("forkserver")
+    forking.set_forkserver_preload(["anthropic", "test_collect"])
+    environment = {n: v for n, v in os.environ.items() if n.startswith("ANTHROPIC") or n == "HOME"}
+    for kills in range(1000):
+        process = forking.Process(target=_child, args=(str(path), number, environment, batch))
+        process.start()
+        process.join(rng.uniform(0.02, longest) * 1.1**kills)  # or a busy machine would never get to the end
+        if process.exitcode is None:
+            process.kill()
+        process.join()
+        if process.exitcode == 0:
+            return kills
+        assert process.exitcode == -signal.SIGKILL
+    raise AssertionError("never got to its end")
+
+
+def test_killed_at_fifty_random_points_nothing_is_lost_and_nothing_asked_again(serve, tmp_path):
+    rng, kills, trial = random.Random(7), 0, 0
+    while kills < 50:
+        trial += 1
+        server = serve(delay=0.02)
+        path, requests = tmp_path / str(trial), questions(150)
+        times = kill_until_done(path, len(requests), rng, 0.8)
+        kills += times
+        with Ledger(path / "ledger.sqlite") as ledger:
+            identity = ClaudeTeacher(MODEL).identity
+            assert len(ledger.known(identity, requests)) == len(ledger) == 150
+            ended, usd = ledger.outcomes(identity, requests)
+        assert ended[Outcome.ANSWERED] == 150 and usd == pytest.approx(150 * PRICE.cost(8, 5))
+        extra = sum(asked(server).values()) - 150
+        # What was asked again was under way at a kill; the ledger knows of all of it, sent or about to be.
+        assert 0 <= extra <= ended.get(Outcome.INTERRUPTED, 0) <= 8 * times
+        assert set(ended) <= {Outcome.ANSWERED, Outcome.INTERRUPTED}
+
+
+# ------------------------------------------------------------------------------------------------- jobs
+
+
+def jobs(server: Loopback) -> int:
+    return server.paths[f"POST {BATCHES}"]
+
+
+def test_a_job_answers_all_at_its_own_price(serve, tmp_path):
+    server = serve()
+    got = collect(tmp_path, questions(30), batch=True, given_price=given(1.0, 5.0))
+    assert [a.text for a in got.answers] == [r.prompt.upper() for r in questions(30)]
+    assert jobs(server) == 1 and not asked(server) and got.outcomes == {Outcome.ANSWERED: 30}
+
+
+def test_what_a_job_leaves_out_goes_into_another(serve, tmp_path):
+    kinds = ("succeeded", "errored:api_error", "expired", "canceled", "missing", "errored:invalid_request_error")
+    seen: Counter = Counter()
+
+    def outcome(row: int, text: str) -> str:
+        seen[text] += 1
+        return kinds[row % 6] if seen[text] == 1 else "succeeded"
+
+    server = serve(outcome=outcome)
+    got = collect(tmp_path, questions(60), batch=True)
+    assert Counter(a.kind for a in got.answers) == {Kind.COMPLETE: 50, Kind.FAILED: 10}
+    assert jobs(server) == 2 and not got.why_pending
+    assert got.outcomes == {Outcome.ANSWERED: 50, Outcome.DROPPED: 40, Outcome.REJECTED: 10}
+
+
+def test_a_job_outlives_the_process(serve, tmp_path, monkeypatch):
+    server = serve(polls=12)
+    threading.Timer(1.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        collect(tmp_path, questions(20), batch=True)
+    assert outcomes(tmp_path, questions(20)) == {Outcome.UNDER_WAY: 20}
+    monkeypatch.setattr("implementations.teachers.jobs.LAST_POLL", 0.01)
+    monkeypatch.setattr("implementations.teachers.jobs.FIRST_POLL", 0.01)
+    got = collect(tmp_path, questions(25), batch=False)  # the job is fetched, the other five are asked
+    assert jobs(server) == 1 and sum(asked(server).values()) == 5 and not got.why_pending
+
+
+def test_a_job_whose_id_was_lost_is_found(serve, tmp_path):
+    server = serve(lambda n, call: Break.RESET if (call.method, call.path) == ("POST", BATCHES) else None)
+    with pytest.raises(InputError, match="no word whether the job was taken"):
+        collect(tmp_path, questions(20), batch=True)
+    got = collect(tmp_path, questions(20), batch=True)
+    assert jobs(server) == 1 and not got.why_pending
+
+
+def test_a_job_survives_kills(serve, tmp_path):
+    server = serve(polls=3)
+    kills = kill_until_done(tmp_path, 40, random.Random(3), 0.6, batch=True)
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        assert len(ledger.known(ClaudeTeacher(MODEL).identity, questions(40))) == 40
+    assert kills and jobs(server) == 1
