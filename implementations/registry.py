@@ -112,6 +112,7 @@ PLATFORMS: dict[str, Platform] = {
             frozenset({Signal.TEXT}),
             "the Converse API returns text and no log-probabilities",
             leaves_machine=True,
+            module="implementations.teachers.bedrock",
         ),
     )
 }

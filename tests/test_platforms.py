@@ -1,0 +1,133 @@
+"""Every platform from end to end: its own SDK, its own protocol, a real model behind it, a real student."""
+
+from __future__ import annotations
+
+import gc
+import random
+import sys
+from collections import Counter
+
+import pytest
+from loopback import Break, Reply, TinyModel, echo
+from platforms import KEY, PLATFORMS, serving
+
+from implementations import cli, record, registry
+from implementations.progress import Stages
+from implementations.record import ArmKind
+from implementations.teachers import gate, remote
+from implementations.teachers.collect import Collector
+from implementations.teachers.ledger import Ledger, Outcome
+from implementations.teachers.open import open_remote
+from implementations.teachers.prices import given
+from implementations.teachers.spending import Spending
+from implementations.teachers.teacher import Kind, Request
+from implementations.workspace import Workspace
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(remote, "wait_random_exponential", lambda **_: lambda state: 0.0)
+    monkeypatch.setattr(gate, "FIRST_PAUSE", 0.01)
+
+
+def distill(monkeypatch, *arguments) -> int:
+    monkeypatch.setattr(sys, "argv", ["distill", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    status = stop.value.code or 0
+    del stop
+    gc.collect()  # the lock on the work folder goes with the run's objects, as it goes with a process
+    return status
+
+
+@pytest.fixture(scope="module")
+def small(tiny, tmp_path_factory):
+    """A student of two layers, so that no test unpacks the embedded model."""
+    from rich.console import Console
+
+    return Workspace(tmp_path_factory.mktemp("small"), "test", Stages(Console(quiet=True)), "cpu").cut(tiny, 2)
+
+
+def test_every_offered_platform_is_here():
+    offered = {slug for slug, platform in registry.PLATFORMS.items() if platform.module and slug != "local"}
+    assert offered == {platform.teacher.partition(":")[0] for platform in PLATFORMS.values()}
+
+
+@pytest.mark.parametrize("name", PLATFORMS)
+def test_cell(name, tiny, small, tmp_path, monkeypatch, capsys):
+    """`distill run sequence-level --teacher X --smoke`, and once more: nothing is asked twice."""
+    teacher = PLATFORMS[name].teacher
+    command = ("run", "sequence-level", "--teacher", teacher, "--smoke", "--skip-empty", "--student", small)
+    command += ("--workdir", tmp_path / "work", "--price-input", 1, "--price-output", 5, "--budget-usd", 1)
+    with serving(name, TinyModel(tiny), tmp_path, monkeypatch) as server:
+        assert distill(monkeypatch, *command) == 0, capsys.readouterr().err
+        calls = [call for call in server.calls if PLATFORMS[name].asks(call)]
+        [folder] = (tmp_path / "work").glob(f"sequence-level-{teacher.partition(':')[0]}-smoke-*")
+        (folder / "record.json").unlink()
+        assert distill(monkeypatch, *command) == 0, capsys.readouterr().err
+        assert len([call for call in server.calls if PLATFORMS[name].asks(call)]) == len(calls)
+    measured = record.load(folder / "record.json")
+    assert measured.platform == teacher.partition(":")[0] and measured.teacher.name == teacher
+    assert {arm.kind for arm in measured.arms} == set(ArmKind) - {ArmKind.TEACHER_TUNED}
+    assert measured.collection.asked == 8 and measured.collection.usd > 0 and measured.collection.prompt_tokens > 0
+    [curve] = [c for arm in measured.arms if arm.kind is ArmKind.STUDENT_DISTILLED for c in arm.training]
+    assert len(curve.loss) == 3 and measured.speedup is None
+    printed = capsys.readouterr()
+    assert "terms" in printed.err and "not legal advice" in printed.err
+    written = [path.read_bytes() for path in (tmp_path / "work").rglob("*") if path.is_file()]
+    assert not any(KEY.encode() in text for text in written) and KEY not in printed.out + printed.err
+
+
+FAULTS = {
+    "429": Reply({"error": {"message": "slow down"}}, 429, {"retry-after": "0"}),
+    "500": Reply({"error": {"message": "no"}}, 500),
+    "529": Reply({"error": {"message": "overloaded"}}, 529, {"retry-after": "0"}),
+    "reset": Break.RESET,
+    "garbage": Break.GARBAGE,
+}
+
+
+@pytest.mark.parametrize("name", PLATFORMS)
+def test_faults(name, tmp_path, monkeypatch):
+    """Each prompt ends with one answer; what was asked beyond one a prompt is what failed; the sums agree."""
+    rng, spoilt = random.Random(5), Counter()
+
+    def fault(n, call):
+        if rng.random() >= 0.3:
+            return None
+        spoilt[what := rng.choice(list(FAULTS))] += 1
+        return FAULTS[what]
+
+    requests = [Request("say it loudly", f"prompt number {i}", 8) for i in range(60)]
+    with serving(name, echo, tmp_path, monkeypatch, fault) as server:
+        teacher = open_remote(PLATFORMS[name].teacher)
+        with (
+            Ledger(tmp_path / "ledger.sqlite") as ledger,
+            Collector(ledger, Spending(8, 10.0, given(1.0, 5.0), False)) as collector,
+        ):
+            got = collector.collect(teacher, requests)
+            while got.why_pending:
+                got = collector.collect(teacher, requests)
+            assert len(ledger) == 60
+        assert [answer.text for answer in got.answers] == [request.prompt.upper() for request in requests]
+        asked = sum(map(PLATFORMS[name].asks, server.calls))
+    assert {a.kind for a in got.answers} == {Kind.COMPLETE}
+    assert asked == 60 + spoilt.total() and got.outcomes[Outcome.ANSWERED] == 60 and len(spoilt) == len(FAULTS)
+    assert got.outcomes[Outcome.BUSY] == spoilt["429"] + spoilt["529"]
+    assert got.outcomes[Outcome.DROPPED] == spoilt["500"] + spoilt["reset"] + spoilt["garbage"]
+    usd = sum(given(1.0, 5.0).cost(len(f"{r.instruction} {r.prompt}".split()), 3) for r in requests)
+    assert got.usd == pytest.approx(usd)
+
+
+def test_own_prompts_stay_here_unless_allowed(tmp_path, monkeypatch, capsys):
+    rows = [f'{{"id": "g{i}", "prompt": "note {i}", "reference": "x"}}' for i in range(8)]
+    rows += [f'{{"id": "t{i}", "prompt": "call 415-555-26{i:02} or mail ann{i}@example.org"}}' for i in range(8)]
+    (path := tmp_path / "notes.jsonl").write_text("\n".join(rows))
+    command = ("--teacher", "claude:claude-haiku-5-5", "--prompts", path, "--workdir", tmp_path / "work")
+    with serving("claude", echo, tmp_path, monkeypatch) as server:
+        assert distill(monkeypatch, "run", "sequence-level", *command) == 2
+        assert "your prompts would leave this machine" in capsys.readouterr().err
+        assert distill(monkeypatch, "plan", "sequence-level", *command, "--price-input", 1, "--price-output", 5) == 0
+        printed = capsys.readouterr().out
+        assert "10 e-mail" in printed or "8 e-mail" in printed, printed
+        assert not [call for call in server.calls if PLATFORMS["claude"].asks(call)]
