@@ -99,6 +99,16 @@ class Break(StrEnum):
 Fault = Reply | Break | None
 
 
+def one_authority(folder: Path) -> Path:
+    """A file for SSL_CERT_FILE with one certificate: reading all of them is most of what an SDK's client costs."""
+    import certifi
+
+    end = "-----END CERTIFICATE-----\n"
+    path = folder / "authorities.pem"
+    path.write_text(Path(certifi.where()).read_text().partition(end)[0] + end)
+    return path
+
+
 class Loopback:
     """Serves ``respond`` while it is open. ``fault(n, call)`` may spoil the n-th request, counted from 0.
 

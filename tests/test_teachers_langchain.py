@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from loopback import Break, Loopback, Reply, Written, echo
+from loopback import Break, Loopback, Reply, Written, echo, one_authority
 from protocols import openai as protocol
 
 from implementations.errors import InputError
@@ -30,7 +30,8 @@ SCHEMA = json.dumps(
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch):
+def environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("SSL_CERT_FILE", str(one_authority(tmp_path)))
     for name in ("OPENAI_API_BASE", "OPENAI_BASE_URL", "ANTHROPIC_API_URL", "ANTHROPIC_BASE_URL", "OLLAMA_HOST"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
@@ -55,15 +56,21 @@ def serve(monkeypatch):
 
 def ask(request=REQUEST, name=NAME, **options):
     """One answer from a teacher that is closed afterwards."""
+    [answer] = ask_again(1, request, name, **options)
+    return answer
 
-    async def once():
+
+def ask_again(times, request=REQUEST, name=NAME, **options):
+    """Answers to one request, asked again and again."""
+
+    async def run():
         teacher = LangChainTeacher(name, **options)
         try:
-            return await teacher.ask(request)
+            return [await teacher.ask(request) for _ in range(times)]
         finally:
             await teacher.close()
 
-    return asyncio.run(once())
+    return asyncio.run(run())
 
 
 def says(text: str):
@@ -113,7 +120,7 @@ def test_kinds(serve):
         protocol.completion(Written("", 1, 1, False, []), refusal="I can't help with that."),
         protocol.completion(Written("half of", 1, 1, False, []), finish="content_filter"),
     ]
-    answers = [ask() for _ in bodies]
+    answers = ask_again(len(bodies))
     assert [answer.kind for answer in answers] == [
         Kind.TRUNCATED,
         Kind.EMPTY,
@@ -298,7 +305,7 @@ def test_many_at_once_and_again_in_another_event_loop(serve):
     all_there = threading.Barrier(32)
 
     def meet(n, call):
-        all_there.wait(20)
+        all_there.wait(60)
 
     server = serve(fault=meet)
     teacher = open_teacher(NAME)

@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from loopback import Break, Loopback, Reply, Written, echo
+from loopback import Break, Loopback, Reply, Written, echo, one_authority
 from protocols import vertex as protocol
 
 from implementations.errors import InputError
@@ -24,6 +24,7 @@ SCHEMA = '{"type": "object", "properties": {"label": {"enum": ["yes", "no"]}}, "
 @pytest.fixture(autouse=True)
 def environment(monkeypatch, tmp_path):
     """No credentials anywhere, and no search for them on the network."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(one_authority(tmp_path)))
     for name in ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_LOCATION", "GOOGLE_API_KEY", "GOOGLE_VERTEX_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "proj")
@@ -65,15 +66,21 @@ def serve(monkeypatch, tmp_path):
 
 def ask(request=REQUEST, model=MODEL, **options):
     """One answer from a teacher that is closed afterwards."""
+    [answer] = ask_again(1, request, model, **options)
+    return answer
 
-    async def once():
+
+def ask_again(times, request=REQUEST, model=MODEL, **options):
+    """Answers to one request, asked again and again."""
+
+    async def run():
         teacher = VertexTeacher(model, **options)
         try:
-            return await teacher.ask(request)
+            return [await teacher.ask(request) for _ in range(times)]
         finally:
             await teacher.close()
 
-    return asyncio.run(once())
+    return asyncio.run(run())
 
 
 def generated(server: Loopback) -> list:
@@ -140,8 +147,7 @@ def test_kinds(serve):
         (protocol.blocked("PROHIBITED_CONTENT"), Kind.REFUSED, "the prompt was blocked: PROHIBITED_CONTENT"),
     ]
     server = serve(fault=lambda n, call: replies[len(generated(server)) - 1][0])
-    for _, kind, reason in replies:
-        answer = ask()
+    for answer, (_, kind, reason) in zip(ask_again(len(replies)), replies, strict=True):
         assert (answer.kind, answer.reason, answer.prompt_tokens >= 3) == (kind, reason, True)
     assert len(generated(server)) == len(replies)
 
@@ -334,7 +340,7 @@ def test_many_at_once_and_again_in_another_event_loop(serve):
     all_there = threading.Barrier(32)
 
     def meet(n, call):
-        all_there.wait(20)
+        all_there.wait(60)
 
     server = serve(fault=meet)
     teacher = open_teacher(MODEL)
