@@ -34,12 +34,17 @@ class FigureError(ValueError):
     """A path or a format that cannot be; the message says what there is instead."""
 
 
-DERIVED: dict[str, Callable[[Record], float]] = {
+def _served(ratio: Callable[[Record], float]) -> Callable[[Record], float | None]:
+    """``ratio`` of records whose teacher was on the machine; None for others."""
+    return lambda r: ratio(r) if "teacher" in r.serving else None
+
+
+DERIVED: dict[str, Callable[[Record], float | None]] = {
     "speedup": lambda r: r.speedup,
     "size_ratio": lambda r: r.size_ratio,
-    "parameter_ratio": lambda r: r.student.parameters / r.teacher.parameters,
-    "memory_ratio": lambda r: r.serving["student"].peak_memory_mib / r.serving["teacher"].peak_memory_mib,
-    "latency_ratio": lambda r: r.serving["teacher"].latency_p50_s / r.serving["student"].latency_p50_s,
+    "parameter_ratio": _served(lambda r: r.student.parameters / r.teacher.parameters),
+    "memory_ratio": _served(lambda r: r.serving["student"].peak_memory_mib / r.serving["teacher"].peak_memory_mib),
+    "latency_ratio": _served(lambda r: r.serving["teacher"].latency_p50_s / r.serving["student"].latency_p50_s),
     "total_seconds": lambda r: sum(stage.seconds for stage in r.stages),
 }
 

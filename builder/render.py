@@ -323,7 +323,8 @@ class PatternPage(Page):
         """One entry a platform, in the registry's order: what it gives, what the recipe makes of it."""
         out = []
         for slug, platform in PLATFORMS.items():
-            command = f"distill run {self.pattern.slug}" + ("" if slug == "local" else f" --teacher {slug}")
+            run = f"{self.pattern.slug}" + ("" if slug == "local" else f" --teacher {platform.teacher}")
+            remote = [f"pip install -e '.[{slug}]'", f"distill plan {run}"] if slug != "local" else []
             out.append(
                 {
                     "title": platform.title,
@@ -331,7 +332,9 @@ class PatternPage(Page):
                     "gives": _and([SIGNALS[s] for s in Signal if s in platform.gives]),
                     "leaves": platform.leaves_machine,
                     "enough": self.recipe is not None and self.recipe.needs in platform.gives,
-                    "command": command,
+                    "setup": None if slug == "local" else platform.setup,
+                    # Written by us alone, and shown as code: escaped, its quotes would be shown as entities.
+                    "command": Markup("\n".join([*remote, f"distill run {run}"])),
                     "note": self.pattern.implementation.platforms.get(slug),
                     "results": [r for r in self.results if r.record.platform == slug and not r.record.smoke],
                 }

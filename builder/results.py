@@ -146,14 +146,15 @@ class Results:
         return [
             ("Command", r.command),
             ("Task", f"{r.task.title}; items of one seed: {sizes}"),
-            ("Teacher", f"{r.teacher.name}, {r.teacher.dtype}"),
+            ("Teacher", f"{r.teacher.name}, {r.teacher.dtype or 'elsewhere: its size and speed are not known here'}"),
             ("Student", f"{r.student.name}, {r.student.dtype}"),
             ("Seeds", ", ".join(map(str, r.seeds))),
             ("Learning rates chosen", rates or "none were tried"),
             (
                 "Answers collected",
                 f"{count(c.asked)} asked, {count(c.from_ledger)} found in the ledger, "
-                f"{c.empty} empty, {c.truncated} cut off, {c.duplicates} equal to another's; "
+                f"{c.empty} empty, {c.truncated} cut off, {c.refused} refused, {c.malformed} malformed, "
+                f"{c.failed} failed, {c.pending} left out, {c.duplicates} equal to another's; "
                 f"{count(c.prompt_tokens)} tokens read, {count(c.completion_tokens)} written; "
                 f"{self.dollars} spent",
             ),

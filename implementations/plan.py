@@ -13,12 +13,11 @@ from rich.table import Table
 from . import privacy
 from .figures import count, dollars, seconds
 from .record import RECORDS, Record, load_all
-from .registry import PLATFORMS
 from .run import Options, make_plan, make_task
 from .tasks.task import Item, Task
 from .teachers.budget import Budget
 from .teachers.ledger import Ledger
-from .teachers.open import notes, open_remote
+from .teachers.open import leaves_machine, notes, open_remote
 from .teachers.teacher import Answer, BatchTeacher, Kind, RemoteTeacher, Request
 
 SAMPLE = 8  # prompts whose tokens the platform is asked to count; the rest are taken to be like them
@@ -133,7 +132,7 @@ def _notes(teacher: RemoteTeacher, requests: list[Request], options: Options) ->
         lines.append(f"price    {price.source} ({price.date})")
         if warning := price.warning(datetime.now(UTC).date()):
             lines.append(f"warning  {warning}")
-    if PLATFORMS[teacher.platform].leaves_machine:
+    if leaves_machine(teacher):
         found = privacy.scan(request.prompt for request in requests)
         what = (
             ", ".join(f"{number} {kind}" for kind, number in found.items()) or "nothing that looks like an identifier"

@@ -29,10 +29,15 @@ class CellStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Platform:
-    """One place a teacher may live. ``module`` is None until its teacher is implemented."""
+    """One place a teacher may live. ``module`` is None until its teacher is implemented.
+
+    ``teacher`` is the form of what --teacher says; ``setup`` what must be there first, as one sentence for a page.
+    """
 
     slug: str
     title: str
+    teacher: str
+    setup: str
     gives: frozenset[Signal]
     why: str
     leaves_machine: bool
@@ -69,6 +74,8 @@ PLATFORMS: dict[str, Platform] = {
         Platform(
             "local",
             "Local",
+            "local",
+            "Nothing: the embedded model comes with the installation.",
             frozenset(Signal),
             "open weights on your own machine",
             leaves_machine=False,
@@ -77,6 +84,8 @@ PLATFORMS: dict[str, Platform] = {
         Platform(
             "vertex",
             "Vertex AI",
+            "vertex:MODEL",
+            "GOOGLE_CLOUD_PROJECT is set, and there are credentials, as from `gcloud auth application-default login`.",
             frozenset({Signal.TEXT, Signal.TOP_LOGPROBS}),
             "Gemini returns the log-probabilities of its likeliest tokens",
             leaves_machine=True,
@@ -85,6 +94,8 @@ PLATFORMS: dict[str, Platform] = {
         Platform(
             "langchain",
             "LangChain",
+            "langchain:PROVIDER:MODEL",
+            "The provider's own key is set; for an OpenAI-compatible server, OPENAI_BASE_URL and any OPENAI_API_KEY.",
             frozenset({Signal.TEXT}),
             "text from any chat model; log-probabilities only where the model behind it returns them",
             leaves_machine=True,
@@ -93,6 +104,8 @@ PLATFORMS: dict[str, Platform] = {
         Platform(
             "claude",
             "Claude",
+            "claude:MODEL",
+            "ANTHROPIC_API_KEY is set.",
             frozenset({Signal.TEXT}),
             "the Messages API returns text and no log-probabilities",
             leaves_machine=True,
@@ -101,6 +114,8 @@ PLATFORMS: dict[str, Platform] = {
         Platform(
             "ollama",
             "Ollama",
+            "ollama:MODEL",
+            "`ollama serve` is running, and `ollama pull MODEL` has fetched the model.",
             frozenset({Signal.TEXT, Signal.TOP_LOGPROBS}),
             "a local server; recent ones return log-probabilities of the tokens they generate",
             leaves_machine=False,
@@ -109,6 +124,8 @@ PLATFORMS: dict[str, Platform] = {
         Platform(
             "bedrock",
             "Amazon Bedrock",
+            "bedrock:MODEL",
+            "AWS_REGION is set, and the usual AWS credentials may invoke the model.",
             frozenset({Signal.TEXT}),
             "the Converse API returns text and no log-probabilities",
             leaves_machine=True,

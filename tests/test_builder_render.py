@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import copy
+import dataclasses
 import html
 import json
 import re
@@ -147,10 +148,17 @@ def test_platform_tabs_come_from_the_registry() -> None:
     tabs = dict(re.findall(r'^=== "([^"]+)"\n(.*?)(?=^===|^##)', page, re.M | re.S))
     assert list(tabs) == [platform.title for platform in PLATFORMS.values()]
     assert "dp-tag--direct" in tabs["Local"] and "distill run sequence-level\n" in tabs["Local"]
-    for platform in PLATFORMS.values():
-        if platform.module is None:
-            assert "not yet" in tabs[platform.title] and "distill run" not in tabs[platform.title]
-            assert "would run direct" in tabs[platform.title]
+    for slug, platform in PLATFORMS.items():
+        if slug != "local":
+            assert f"distill plan sequence-level --teacher {platform.teacher}\n" in tabs[platform.title]
+            assert f"pip install -e '.[{slug}]'" in tabs[platform.title]
+
+
+def test_a_platform_without_a_teacher_says_not_yet(monkeypatch) -> None:
+    monkeypatch.setitem(PLATFORMS, "claude", dataclasses.replace(PLATFORMS["claude"], module=None))
+    page = render(load(GOOD)[0])[PAGE]
+    tab = re.search(r'^=== "Claude"\n(.*?)(?=^===|^##)', page, re.M | re.S)[1]
+    assert "not yet" in tab and "distill run" not in tab and "would run direct" in tab
 
 
 # ------------------------------------------------------------------------------------------------- sections
@@ -226,7 +234,7 @@ def test_pattern_json_has_every_field_and_what_is_computed() -> None:
     data = json.loads(render(with_records(measured()))["patterns/sequence-level.json"])
     assert data.keys() == {*Pattern.model_fields, "url", "records", "references"}
     assert data["implementation"]["platforms"]["local"]["status"] == "direct"
-    assert data["implementation"]["platforms"]["claude"]["status"] == "not yet"
+    assert data["implementation"]["platforms"]["claude"]["status"] == "direct"
     assert data["when_to_use"][0]["criterion"] == {"dimension": "labels", "in": ["few"]}
     assert data["records"][0]["retention"]["value"] == 0.8767
     assert set(data["references"]) == {"kim2016", "docs"}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 
 import pytest
 
 from implementations import record
-from implementations.registry import PLATFORMS, RECIPES, CellStatus, cell
+from implementations.registry import PLATFORMS, RECIPES, CellStatus, Signal, cell
 
 
 def tree(tmp_path, source: str):
@@ -63,4 +64,8 @@ def test_committed_records_load_and_are_no_smoke():
 def test_cells_follow_from_what_is_declared():
     recipe = RECIPES["sequence-level"]
     assert cell(recipe, PLATFORMS["local"]) is CellStatus.DIRECT
-    assert {cell(recipe, p) for slug, p in PLATFORMS.items() if slug != "local"} == {CellStatus.NOT_YET}
+    assert {cell(recipe, p) for p in PLATFORMS.values()} == {CellStatus.DIRECT}
+    wants_logits = dataclasses.replace(recipe, needs=Signal.LOGITS)
+    assert cell(wants_logits, PLATFORMS["local"]) is CellStatus.DIRECT
+    assert cell(wants_logits, PLATFORMS["claude"]) is CellStatus.BRIDGED
+    assert cell(recipe, dataclasses.replace(PLATFORMS["claude"], module=None)) is CellStatus.NOT_YET

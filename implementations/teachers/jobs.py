@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 from ..errors import InputError
@@ -15,6 +16,7 @@ from .budget import Budget, BudgetReached
 from .gate import sleep
 from .ledger import Batch, End, Ledger, Outcome
 from .teacher import Answer, BatchTeacher, Busy, Dropped, Kind, Rejected, Request
+from .wire import kind_of
 
 MOST_IN_JOB = 10_000  # requests; no platform takes fewer, and what one broken job delays stays bounded
 CLOCKS_DIFFER = timedelta(minutes=10)  # at most, between this machine and the platform
@@ -135,6 +137,8 @@ class Jobs:
             return End(attempt, Outcome.REJECTED, 0.0, str(result), (self.teacher.identity, request, answer))
         if isinstance(result, Exception):
             return End(attempt, Outcome.DROPPED, 0.0, str(result))
+        if result.kind is Kind.COMPLETE:  # the platform has not kept the schema that the answer was to follow
+            result = replace(result, kind=kind_of(result.text, request))
         usd = self.budget.cost(result, batch=True)
         return End(attempt, Outcome.ANSWERED, usd, result.reason, (self.teacher.identity, request, result))
 

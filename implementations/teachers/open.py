@@ -10,24 +10,16 @@ from ..registry import PLATFORMS
 from . import terms
 from .teacher import RemoteTeacher
 
-FORM = {  # what follows the platform's name
-    "claude": "claude:MODEL",
-    "vertex": "vertex:MODEL",
-    "langchain": "langchain:PROVIDER:MODEL",
-    "ollama": "ollama:MODEL",
-    "bedrock": "bedrock:MODEL",
-}
-
 
 def open_remote(spec: str) -> RemoteTeacher:
     """The teacher behind a platform. Raises InputError: unknown platform, missing package, no key."""
     slug, _, model = spec.partition(":")
     platform = PLATFORMS.get(slug)
     if platform is None or platform.module is None:
-        known = ", ".join(["local", "local:PATH", *(FORM[s] for s, p in PLATFORMS.items() if s in FORM and p.module)])
+        known = ", ".join(["local:PATH", *(p.teacher for p in PLATFORMS.values() if p.module)])
         raise InputError(f"--teacher {spec}: no such platform here; give one of: {known}")
     if not model:
-        raise InputError(f"--teacher {spec}: which model? give {FORM[slug]}")
+        raise InputError(f"--teacher {spec}: which model? give {platform.teacher}")
     return import_module(platform.module).open_teacher(model)
 
 
@@ -37,7 +29,7 @@ def check_remote(options: Options, teacher: RemoteTeacher) -> None:
     The built-in task is made up; the user's own prompts may be about people, and only the user knows.
     """
     options.spending.check(teacher)
-    if options.prompts and PLATFORMS[teacher.platform].leaves_machine and not options.allow_cloud:
+    if options.prompts and leaves_machine(teacher) and not options.allow_cloud:
         raise InputError(
             f"--teacher {teacher.name}: your prompts would leave this machine; look at them with `distill plan`, then "
             "give --allow-cloud if they may (--redact replaces what looks like an identifier)"
@@ -51,3 +43,8 @@ def notes(teacher: RemoteTeacher) -> list[str]:
         return [f"terms    nobody has read what the provider of {teacher.name} says about training on its answers"]
     where = ", ".join(map(str, found.sources))
     return [f"terms    {found.status}: {found.note} ({where}; read {found.date})", f"         {terms.NOTICE}"]
+
+
+def leaves_machine(teacher: RemoteTeacher) -> bool:
+    """Whether prompts do. Some platforms are here or elsewhere, and then the teacher says where."""
+    return getattr(teacher, "leaves_machine", PLATFORMS[teacher.platform].leaves_machine)
