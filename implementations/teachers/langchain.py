@@ -5,6 +5,9 @@ none come back. Key and endpoint come from the provider's own variables: OPENAI_
 ANTHROPIC_API_KEY and ANTHROPIC_BASE_URL, OLLAMA_HOST, and so on. vLLM, TGI and llama-server are
 ``langchain:openai:MODEL`` with OPENAI_BASE_URL=http://HOST:PORT/v1 and any text as OPENAI_API_KEY. Where
 LANGSMITH_TRACING is set, LangChain sends every prompt there as well.
+
+Thinking is set to the least where LangChain knows how a model takes that. Elsewhere, as with Claude, it runs by the
+provider's defaults and counts against the token limit; ``claude:MODEL`` switches it off.
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ REFUSED = {
     "content_filter", "content_filtered", "refusal", "guardrail_intervened",
     "safety", "recitation", "blocklist", "prohibited_content", "spii",
 }  # fmt: skip
+SPENT = "the token limit was spent before any text; a model that thinks needs a higher one"
 
 
 def open_teacher(model: str) -> LangChainTeacher:
@@ -92,8 +96,8 @@ class LangChainTeacher:
 
     async def close(self) -> None:
         chat, self._opened = self._opened, None
-        client = getattr(chat, "root_async_client", None) or getattr(chat, "_async_client", None)
-        if client is not None:
+        if chat is not None and _provider(self.model) in ENDPOINTS:  # the clients of others are LangChain's to keep
+            client = getattr(chat, "root_async_client", None) or chat._async_client
             await client.close()
 
     def _messages(self, request: Request) -> list[BaseMessage]:
@@ -165,7 +169,7 @@ class LangChainTeacher:
             kind,
             usage["input_tokens"],
             usage["output_tokens"],
-            reason="the token limit was reached before any text" if truncated and not text else "",
+            reason=SPENT if truncated and not text else "",
             cache_read_tokens=cached.get("cache_read") or 0,
             cache_write_tokens=sum(cached.get(name) or 0 for name in written),
             top_logprobs=logprobs,
@@ -191,8 +195,8 @@ class LangChainTeacher:
                 f"{self.name}: the provider refused this account (HTTP {status}); check {keys} and its quota"
             )
         if status == 404:
-            variables = [name for names, _ in ENDPOINTS.values() for name in names if os.environ.get(name)]
-            where = f" and {' and '.join(variables)}" if variables else ""
+            variables, _ = ENDPOINTS.get(_provider(self.model), ((), ""))
+            where = "".join(f" and {name}" for name in variables if os.environ.get(name))
             return InputError(f"{self.name}: no such model there (HTTP 404); check the model's name{where}")
         if request.top_logprobs and status == 400 and "logprob" in str(reason).lower():
             return self._no_logprobs()
@@ -200,13 +204,15 @@ class LangChainTeacher:
 
 
 def _open(model: str, timeout: float) -> BaseChatModel:
-    """The chat model of that name, without retries of its own, with temperature 0 where it takes one."""
+    """The chat model of that name, without retries of its own."""
     with needs("langchain", "langchain"):
         from langchain.chat_models import init_chat_model
-    name, provider = f"langchain:{model}", model.partition(":")[0]
+    name, provider = f"langchain:{model}", _provider(model)
+    if not provider:
+        raise InputError(f"{name}: which provider? give langchain:PROVIDER:MODEL, such as langchain:openai:gpt-4.1")
     options: dict[str, Any] = {"timeout": timeout, "max_retries": 0}
     if provider == "ollama":
-        options = {"client_kwargs": {"timeout": timeout}}
+        options = {"client_kwargs": {"timeout": timeout}, "reasoning": False}
     try:
         if provider == "openai":  # LangChain shares one HTTP client in the process, which cannot change event loops
             import openai
@@ -230,9 +236,19 @@ def _open(model: str, timeout: float) -> BaseChatModel:
         if "api_key" in str(error):
             raise InputError(_no_key(name, provider, f"{provider.upper()}_API_KEY")) from None
         line = str(error).strip().partition("\n")[0]
-        raise InputError(f"{name}: LangChain cannot open it ({line}); give langchain:PROVIDER:MODEL") from None
-    takes_temperature = provider != "anthropic" and (chat.profile or {}).get("temperature", True)
-    return chat.model_copy(update={"temperature": 0.0}) if takes_temperature else chat
+        raise InputError(f"{name}: LangChain cannot open it ({line}); check provider and model") from None
+    return chat.model_copy(update=_plain(chat, provider))
+
+
+def _plain(chat: BaseChatModel, provider: str) -> dict[str, Any]:
+    """No randomness and the least thinking, as far as LangChain's profile of the model knows that it takes them."""
+    profile, settings = chat.profile or {}, {}
+    if provider != "anthropic" and profile.get("temperature", True):
+        settings["temperature"] = 0.0
+    efforts = profile.get("reasoning_effort_levels")  # the lowest first
+    if provider == "openai" and efforts and "-pro" not in profile.get("name", "").lower():
+        settings["reasoning_effort"] = efforts[0]  # which the pro models refuse, whatever their profile says
+    return settings
 
 
 def _no_key(name: str, provider: str, variable: str) -> str:
@@ -244,13 +260,18 @@ def _text(secret: Any) -> str:
     return secret.get_secret_value() if hasattr(secret, "get_secret_value") else secret or ""
 
 
+def _provider(model: str) -> str:
+    provider, colon, _ = model.partition(":")
+    return provider if colon else ""
+
+
 def _speaks_anthropic(chat: Runnable) -> bool:
     return "anthropic_api_url" in getattr(type(chat), "model_fields", {})
 
 
 def _elsewhere(model: str) -> str:
     """``@host:port/path`` of a server that is not the provider's own: it may serve other weights by the same name."""
-    variables, own = ENDPOINTS.get(model.partition(":")[0], ((), ""))
+    variables, own = ENDPOINTS.get(_provider(model), ((), ""))
     url = next((os.environ[name] for name in variables if os.environ.get(name)), "")
     parts = urlsplit(url if "//" in url else f"//{url}")
     place = parts.netloc.rpartition("@")[2].lower()  # without credentials
