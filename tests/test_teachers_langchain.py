@@ -290,7 +290,7 @@ def test_a_missing_package_of_a_provider():
 
 
 def test_an_unknown_provider():
-    with pytest.raises(InputError, match=r"^langchain:nobody:x: LangChain cannot open it \(Unsupported provider"):
+    with pytest.raises(InputError, match=r"^langchain:nobody:x: LangChain cannot open it \(Unable to infer"):
         open_teacher("nobody:x")
     with pytest.raises(InputError, match=r"^langchain:gpt-4.1: which provider\? give langchain:PROVIDER:MODEL"):
         open_teacher("gpt-4.1")
