@@ -130,12 +130,12 @@ def unkept(number: int) -> None:
 
 
 def resume() -> None:
-    """How long until a collection knows that all of ROWS answers are there."""
+    """How long until a collection knows what is left to ask when ROWS answers are there."""
     with tempfile.TemporaryDirectory() as folder, Ledger(Path(folder) / "ledger.sqlite") as ledger:
         requests, answer = questions(ROWS), Answer("four words of answer", Kind.COMPLETE, 8, 5)
         ledger.add("bare:echo", [(request, answer) for request in requests])
         started, cpu = time.perf_counter(), time.process_time()
-        assert len(ledger.known("bare:echo", requests)) == ROWS
+        assert len(ledger.answered("bare:echo", requests)) == ROWS
         wall, cpu = time.perf_counter() - started, time.process_time() - cpu
         print(f"{f'resume with {ROWS} rows':50} {wall:.2f} s, {cpu:.2f} s of processor time")
 

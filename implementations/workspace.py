@@ -97,7 +97,7 @@ class Workspace:
         return self._collect(title, teacher, requests)
 
     def _collect(self, title: str, teacher: Teacher, requests: list[Request]) -> Collected:
-        if len(self.ledger.known(teacher.identity, requests)) == len(requests):
+        if len(self.ledger.answered(teacher.identity, requests)) == len(requests):
             return self.collector.collect(teacher, requests)
         with self.stages.stage(title, len(requests)) as advance, disk_errors(self.root):
             return self.collector.collect(teacher, requests, advance)

@@ -70,7 +70,7 @@ class Collector:
         requests are asked once. Raises InputError, with everything earned kept, and KeyboardInterrupt once what was
         under way has arrived.
         """
-        known = self.ledger.known(teacher.identity, requests)
+        known = self.ledger.answered(teacher.identity, requests)
         first: dict[Request, int] = {}
         for i, request in enumerate(requests):
             if i not in known:
@@ -122,7 +122,7 @@ class Collector:
                 return None
             if jobs.why or wanted:
                 return jobs.why
-        known = self.ledger.known(identity, pending)
+        known = self.ledger.answered(identity, pending)
         return await self._one_by_one(
             teacher, [r for i, r in enumerate(pending) if i not in known], budget, stop, on_done
         )

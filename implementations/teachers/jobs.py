@@ -47,7 +47,7 @@ class Jobs:
         for _ in range(ROUNDS):
             jobs = [job for batch in self.ledger.batches(identity) if (job := await self._found(batch))]
             waiting = {key for batch in jobs for key in batch.attempts}
-            known = self.ledger.known(identity, requests)
+            known = self.ledger.answered(identity, requests)
             pending = [r for i, r in enumerate(requests) if i not in known and r.key(identity) not in waiting]
             for at in range(0, len(affordable := self._affordable(pending)), MOST_IN_JOB):
                 jobs.append(await self._submit(affordable[at : at + MOST_IN_JOB]))

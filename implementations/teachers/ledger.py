@@ -63,6 +63,7 @@ CREATE TABLE IF NOT EXISTS batch_requests (
     request TEXT NOT NULL          -- JSON: whoever fetches the job's results may not have asked for them
 ) STRICT;
 """
+KINDS = {kind.value: kind for kind in Kind}
 MOST_VARIABLES = 500  # in one SELECT; SQLite's own limit is higher, and nothing is gained past this
 
 
@@ -142,6 +143,16 @@ class Ledger:
         found = self._found(keys)
         return {i: found[key] for i, key in enumerate(keys) if key in found}
 
+    def answered(self, teacher: str, requests: list[Request]) -> set[int]:
+        """Which of ``requests`` are answered, by index: quicker than ``known`` where nobody reads the answers yet."""
+        keys = [request.key(teacher) for request in requests]
+        found: set[str] = set()
+        with self._errors():
+            for part in _parts(keys):
+                rows = self._db.execute(f"SELECT key FROM answers WHERE key IN ({_marks(part)})", part)
+                found.update(key for [key] in rows)
+        return {i for i, key in enumerate(keys) if key in found}
+
     def _found(self, keys: list[str]) -> dict[str, Answer]:
         found: dict[str, Answer] = {}
         with self._errors():
@@ -152,7 +163,7 @@ class Ledger:
                     part,
                 )
                 for key, text, kind, *numbers, logprobs in rows:
-                    found[key] = Answer(text, Kind(kind), *numbers, _logprobs(logprobs))
+                    found[key] = Answer(text, KINDS[kind], *numbers, _logprobs(logprobs))
         return found
 
     def add(self, teacher: str, answers: Iterable[tuple[Request, Answer]]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -30,7 +30,7 @@ class Request:
 
     def key(self, teacher: str) -> str:
         """The content address of this request to the teacher of that identity: 64 hexadecimal digits."""
-        content = json.dumps({"teacher": teacher, **asdict(self)}, sort_keys=True, ensure_ascii=False)
+        content = json.dumps([teacher, *vars(self).values()])
         return hashlib.sha256(content.encode()).hexdigest()
 
 
