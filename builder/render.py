@@ -332,6 +332,7 @@ class PatternPage(Page):
                     "gives": _and([SIGNALS[s] for s in Signal if s in platform.gives]),
                     "leaves": platform.leaves_machine,
                     "enough": self.recipe is not None and self.recipe.needs in platform.gives,
+                    "run": f"distill run {run}",
                     "setup": None if slug == "local" else platform.setup,
                     # Written by us alone, and shown as code: escaped, its quotes would be shown as entities.
                     "command": Markup("\n".join([*remote, f"distill run {run}"])),

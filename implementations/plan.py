@@ -133,10 +133,7 @@ def _notes(teacher: RemoteTeacher, requests: list[Request], options: Options) ->
         if warning := price.warning(datetime.now(UTC).date()):
             lines.append(f"warning  {warning}")
     if leaves_machine(teacher):
-        found = privacy.scan(request.prompt for request in requests)
-        what = (
-            ", ".join(f"{number} {kind}" for kind, number in found.items()) or "nothing that looks like an identifier"
-        )
+        what = privacy.summary(request.prompt for request in requests)
         lines.append(f"leaves   {count(len(requests))} prompts leave this machine; in them: {what}")
         if options.prompts and not options.allow_cloud:
             lines.append(

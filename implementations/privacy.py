@@ -60,6 +60,12 @@ def scan(texts: Iterable[str], region: str = "US") -> dict[str, int]:
     return dict(found.most_common())
 
 
+def summary(texts: Iterable[str], region: str = "US") -> str:
+    """What ``scan`` counts, for the middle of a sentence."""
+    found = scan(texts, region)
+    return ", ".join(f"{number} {kind}" for kind, number in found.items()) or "nothing that looks like an identifier"
+
+
 def find(text: str, region: str = "US") -> list[Finding]:
     """The identifiers in ``text`` in order; where two overlap, the more certain kind."""
     findings, taken = [], bytearray(len(text))

@@ -21,12 +21,12 @@ from rich.console import Console
 from safetensors import safe_open
 from transformers import AutoConfig
 
+from . import privacy
 from . import record as records
 from .errors import InputError, disk_errors
 from .evaluation import environment, serving
 from .evaluation.measure import Scoreboard, verdict
 from .options import Options
-from .privacy import Redactor
 from .progress import Stages
 from .recipes import sequence_level as recipe
 from .record import ArmKind, Model, Record, Serving, Stage, write_atomic
@@ -35,7 +35,7 @@ from .tasks.task import Item, Sizes, Task
 from .tasks.user_prompts import UserPrompts
 from .teachers import embedded
 from .teachers.local import EXPECTED, check_folder, load
-from .teachers.open import check_remote, notes, open_remote
+from .teachers.open import check_remote, leaves_machine, notes, open_remote
 from .teachers.teacher import RemoteTeacher, Teacher
 from .transfer.device import compute_dtype, pick_device
 from .transfer.trainer import TrainConfig
@@ -110,23 +110,32 @@ def execute(options: Options, console: Console) -> tuple[Path, Record]:
     task = make_task(options)
     plan = make_plan(options, task)
     code, commit = records.code_sha256(options.pattern), environment.commit()
-    work = Workspace(options.workdir, code, stages, options.device, options.spending)
+    with Workspace(options.workdir, code, stages, options.device, options.spending) as work:
+        return _execute(options, console, work, task, plan, dtype, commit)
+
+
+def _execute(
+    options: Options, console: Console, work: Workspace, task: Task, plan: Plan, dtype: str, commit: str | None
+) -> tuple[Path, Record]:
     teacher = _teacher(options, work)
     if isinstance(teacher, RemoteTeacher):
         check_remote(options, teacher)
         for line in notes(teacher):
             console.print(line)
-        work.redactor = Redactor(options.workdir / "redacted.sqlite") if options.redact else None
+        if options.prompts and leaves_machine(teacher):
+            console.print(f"leaves   in your prompts: {privacy.summary(item.prompt for item in task.items)}")
+        work.redactor = privacy.Redactor(options.workdir / "redacted.sqlite") if options.redact else None
     base, base_name = (teacher.folder, teacher.name) if teacher.folder else (_embedded(work), embedded.NAME)
     start, student_name = _student(options, work, base, base_name)
     described = {
         "pattern": options.pattern,
-        "code": code,
+        "code": work.code,
         "task": [task.name, task.instruction, task.max_new_tokens],
         "teacher": teacher.identity,
         "student": work.identity(start),
         "plan": asdict(plan),
         "dtype": dtype,
+        "redact": options.redact,
     }
     digest = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()
     platform = options.teacher.partition(":")[0]
@@ -151,7 +160,7 @@ def execute(options: Options, console: Console) -> tuple[Path, Record]:
         board = Scoreboard(task, outcome.slices, outcome.arms)
         described = {
             "commit": commit,
-            "code_sha256": code,
+            "code_sha256": work.code,
             "pattern": options.pattern,
             "platform": platform,
             "command": options.command,

@@ -36,7 +36,10 @@ Pairs = list[tuple[str, str]]  # (prompt, answer)
 
 
 class Workspace:
-    """The folder ``root`` and the steps that fill it. Every step shows a bar and returns at once if it was done."""
+    """The folder ``root`` and the steps that fill it. Every step shows a bar and returns at once if it was done.
+
+    A context manager, for it holds the folder's lock, the ledger, and connections to platforms.
+    """
 
     def __init__(self, root: Path, code: str, stages: Stages, device: str = "auto", spending: Spending | None = None):
         self.root, self.code, self.stages, self.device = root, code, stages, device
@@ -48,6 +51,16 @@ class Workspace:
         self.collector = Collector(self.ledger, spending, lambda text: stages.console.print(text, style="yellow"))
         self.redactor: Redactor | None = None  # where there is one, no prompt reaches a platform without it
         self._identity: dict[Path, str] = {}
+
+    def __enter__(self) -> Workspace:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.collector.__exit__(*error)
+        self.ledger.__exit__(*error)
+        if self.redactor:
+            self.redactor.close()
+        self._lock.close()
 
     def identity(self, folder: Path) -> str:
         """The content hash of the model in ``folder``, read once."""

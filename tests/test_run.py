@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 import json
 import random
 import signal
@@ -41,10 +40,7 @@ def distill(monkeypatch, *arguments) -> int:
     monkeypatch.setattr(sys, "argv", ["distill", *map(str, arguments)])
     with pytest.raises(SystemExit) as stop:
         cli.main()
-    status = stop.value.code or 0
-    del stop
-    gc.collect()  # the lock on the work folder goes with the run's objects, as it goes with a process
-    return status
+    return stop.value.code or 0
 
 
 @pytest.mark.parametrize("pattern", RECIPES)
