@@ -169,6 +169,14 @@ def test_log_probabilities(serve):
     assert (body["logprobs"], body["top_logprobs"]) == (True, 2)
 
 
+def test_log_probabilities_of_another_shape(serve):
+    body = protocol.completion(echo("", "a b", 8), top=1)
+    del body["choices"][0]["logprobs"]["content"][0]["logprob"]
+    serve(fault=lambda n, call: Reply(body))
+    with pytest.raises(Dropped):
+        ask(Request("say", "a b", 8, top_logprobs=1))
+
+
 def test_log_probabilities_that_do_not_come_are_an_error_that_names_the_model(serve):
     serve(fault=lambda n, call: Reply(protocol.completion(echo("", "a b", 8))))
     with pytest.raises(InputError, match=r"^langchain:openai:gpt-4.1: the model returns no log-probabilities"):

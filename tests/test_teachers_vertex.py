@@ -138,9 +138,11 @@ def test_as_little_thinking_and_randomness_as_the_model_takes(serve, model, temp
 
 def test_kinds(serve):
     nothing = Written("", 4, 0, False, [])
+    more = protocol.response(echo("", "a b c", 9), finish="CONTINUATION")
+    more["candidates"][0]["continuationToken"] = "dG9rZW4="
     replies = [
         (Reply(protocol.response(echo("", "a b c", 2))), Kind.TRUNCATED, ""),
-        (Reply(protocol.response(echo("", "a b c", 9), finish="CONTINUATION")), Kind.TRUNCATED, ""),
+        (Reply(more), Kind.TRUNCATED, ""),
         (Reply(protocol.response(nothing)), Kind.EMPTY, ""),
         (Reply(protocol.response(nothing, finish="SAFETY")), Kind.REFUSED, "SAFETY"),
         (Reply(protocol.response(nothing, finish="RECITATION")), Kind.REFUSED, "RECITATION"),
@@ -233,6 +235,7 @@ def test_busy(serve, status):
         (Break.GARBAGE, True),
         (Reply({"hello": "world"}), True),
         (Reply({"candidates": "none"}), True),
+        (Reply({"candidates": [{"finishReason": "STOP", "content": {"parts": "none"}}]}), True),
         (Reply({**protocol.response(echo("", "a", 9)), "usageMetadata": None}), True),
     ],
 )

@@ -62,24 +62,28 @@ class LangChainTeacher:
     def __init__(self, model: str, chat: Runnable | None = None, timeout: float = 120.0):
         self.model, self.timeout = model, timeout
         self.name = f"langchain:{model}"
-        self.identity = self.name if chat else f"{self.name}{_elsewhere(model)}"
+        self.identity = self.name if chat is not None else f"{self.name}{_elsewhere(model)}"
         self._given, self._opened = chat, None
 
     @property
     def chat(self) -> Runnable:
         """The chat model, opened on first use and again after ``close``."""
-        if self._given is None and self._opened is None:
+        if self._given is not None:
+            return self._given
+        if self._opened is None:
             self._opened = _open(self.model, self.timeout)
-        return self._given or self._opened
+        return self._opened
 
     async def ask(self, request: Request) -> Answer:
         chat = self._for(request)
         try:
             async with asyncio.timeout(self.timeout):
                 message = await chat.ainvoke(self._messages(request))
+            return self._answer(message, request)
+        except (InputError, Dropped):
+            raise
         except Exception as error:
             raise self._failure(error, request) from None
-        return self._answer(message, request)
 
     async def count_tokens(self, request: Request) -> int:
         """Anthropic's own count; elsewhere LangChain's estimate of four characters a token."""
@@ -305,8 +309,8 @@ def _top_logprobs(message: AIMessage) -> tuple[tuple[tuple[str, float], ...], ..
         return None
     rows = []
     for token in tokens:
-        chosen = (token["token"], token["logprob"])
-        others = ((other["token"], other["logprob"]) for other in token.get("top_logprobs") or [])
+        chosen = (token["token"], float(token["logprob"]))
+        others = ((other["token"], float(other["logprob"])) for other in token.get("top_logprobs") or [])
         rows.append((chosen, *(other for other in others if other[0] != chosen[0])))
     return tuple(rows)
 

@@ -76,9 +76,11 @@ class VertexTeacher:
                 response = await models.generate_content(
                     model=self.model, contents=request.prompt, config=_config(self.model, request)
                 )
+            return self._answer(response, request)
+        except (InputError, Dropped):
+            raise
         except Exception as error:
             raise self._failure(error, request) from None
-        return self._answer(response, request)
 
     async def count_tokens(self, request: Request) -> int:
         models = self.client.aio.models
@@ -222,8 +224,8 @@ def _top_logprobs(result: LogprobsResult | None) -> tuple[tuple[tuple[str, float
     tops = result.top_candidates or [None] * len(result.chosen_candidates)
     for token, top in zip(result.chosen_candidates, tops, strict=True):
         likeliest = (top.candidates if top else None) or []
-        others = [(other.token, other.log_probability) for other in likeliest if other.token != token.token]
-        rows.append(((token.token, token.log_probability), *others))
+        others = [(other.token, float(other.log_probability)) for other in likeliest if other.token != token.token]
+        rows.append(((token.token, float(token.log_probability)), *others))
     return tuple(rows)
 
 
