@@ -82,7 +82,7 @@ class BedrockTeacher:
             body, sent = self._body(request)
             try:
                 return _answer(await self._call(self.client.converse, body), request)
-            except (InputError, Dropped):
+            except InputError:
                 raise
             except Exception as error:
                 refused = _refused(error, sent)
@@ -226,14 +226,9 @@ def _code(error: Exception) -> str:
 
 
 def _answer(response: dict[str, Any], request: Request) -> Answer:
-    """Raises Dropped when ``response`` lacks what every answer has."""
-    try:
-        usage, end = response["usage"], response["stopReason"]
-        text = "".join(part.get("text", "") for part in response["output"]["message"]["content"]).strip()
-        read, written = usage.get("cacheReadInputTokens", 0), usage.get("cacheWriteInputTokens", 0)
-        prompt_tokens, completion_tokens = usage["inputTokens"] + read + written, usage["outputTokens"]
-    except (KeyError, TypeError) as error:
-        raise lost(error) from None
+    usage, end = response["usage"], response["stopReason"]
+    text = "".join(part.get("text", "") for part in response["output"]["message"]["content"]).strip()
+    read, written = usage.get("cacheReadInputTokens", 0), usage.get("cacheWriteInputTokens", 0)
     kind, reason = kind_of(text, request, end in TRUNCATED, end in REFUSED), ""
     if end == "malformed_model_output":
         kind = Kind.MALFORMED
@@ -244,7 +239,13 @@ def _answer(response: dict[str, Any], request: Request) -> Answer:
     elif end not in COMPLETE | TRUNCATED:
         kind, reason = Kind.FAILED, f"generation stopped for a reason unknown here ({end})"
     return Answer(
-        text, kind, prompt_tokens, completion_tokens, reason=reason, cache_read_tokens=read, cache_write_tokens=written
+        text,
+        kind,
+        usage["inputTokens"] + read + written,
+        usage["outputTokens"],
+        reason=reason,
+        cache_read_tokens=read,
+        cache_write_tokens=written,
     )
 
 
