@@ -203,9 +203,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif broken is Break.DRIP:
             self._drip(data)
         else:
-            self.wfile.write(data)
-            if reply.status < 400 and broken is None:
-                loopback.served.append(call)
+            self._whole(call, reply, data)
 
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = _any
 
@@ -218,6 +216,18 @@ class _Handler(BaseHTTPRequestHandler):
             self.rfile.readline()
         self.rfile.readline()
         return b"".join(parts)
+
+    def _whole(self, call: Call, reply: Reply, data: bytes) -> None:
+        """Counted before the client can have it all, so that a test may look as soon as its client has returned."""
+        served = self.server.loopback.served
+        if reply.status < 400:
+            served.append(call)
+        try:
+            self.wfile.write(data)
+        except OSError:
+            if reply.status < 400:
+                served.remove(call)
+            raise
 
     def _reset(self, half: bytes) -> None:
         self.wfile.write(half)
