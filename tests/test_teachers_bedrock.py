@@ -78,7 +78,7 @@ def test_an_answer_with_its_usage(serve):
     answer = ask()
     assert (answer.text, answer.kind, answer.reason) == ("A B C", Kind.COMPLETE, "")
     assert (answer.prompt_tokens, answer.completion_tokens) == (6, 3)
-    [call] = server.served
+    [call] = server.calls
     assert (call.method, protocol.model_id(call)) == ("POST", MODEL)
     assert call.json == {
         "messages": [{"role": "user", "content": [{"text": "a b c"}]}],
@@ -179,7 +179,7 @@ def test_what_a_model_refuses_is_left_out_from_then_on(serve):
 
     first, refusals, second = asyncio.run(twice())
     assert first.kind == second.kind == Kind.COMPLETE
-    assert (refusals, len(server.served)) == (6, 2) and len(server.calls) == 8
+    assert (refusals, len(server.calls)) == (6, 8)
     body = server.calls[-1].json
     assert set(body) == {"messages", "system", "inferenceConfig"} and body["inferenceConfig"] == {"maxTokens": 20}
     [system] = body["system"]
@@ -345,7 +345,7 @@ def test_many_at_once_and_again_after_closing(serve):
 
     for _ in range(2):
         assert asyncio.run(many()) == [f"WORD {i}" for i in range(32)]
-    assert len(server.served) == 64
+    assert len(server.calls) == 64
 
 
 def test_tokens_are_counted_by_the_platform_or_estimated(serve):

@@ -85,7 +85,7 @@ def test_an_answer_with_its_usage(serve):
     assert (answer.text, answer.kind) == ("A B C", Kind.COMPLETE)
     assert (answer.prompt_tokens, answer.completion_tokens, answer.cache_read_tokens) == (6, 3, 1)
     assert answer.top_logprobs is None
-    [call] = server.served
+    [call] = server.calls
     body = call.json
     assert body["messages"] == [
         {"role": "system", "content": "say it loudly"},
@@ -111,7 +111,7 @@ def test_it_is_a_remote_teacher(serve):
 def test_as_little_thinking_and_randomness_as_the_model_takes(serve, model, temperature, effort):
     server = serve()
     ask(name=f"openai:{model}")
-    body = server.served[0].json
+    body = server.calls[0].json
     assert (body.get("temperature"), body.get("reasoning_effort")) == (temperature, effort)
 
 
@@ -332,7 +332,7 @@ def test_many_at_once_and_again_in_another_event_loop(serve):
 
     for _ in range(2):
         assert asyncio.run(many()) == [f"WORD {i}" for i in range(32)]
-    assert len(server.served) == 64
+    assert len(server.calls) == 64
 
 
 def test_tokens_are_estimated_where_the_provider_does_not_count(serve):
