@@ -202,6 +202,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._reset(data[: len(data) // 2])
         elif broken is Break.DRIP:
             self._drip(data)
+        elif broken is Break.GARBAGE:
+            self.wfile.write(data)
         else:
             self._whole(call, reply, data)
 
