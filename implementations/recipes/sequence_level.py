@@ -2,7 +2,7 @@
 
 A teacher writes answers to unlabelled prompts; a student learns to write them (Kim & Rush 2016, 1606.07947, sec. 3.2).
 
-    distill run sequence-level                                # embedded teacher, 48 gold summaries, about 12 minutes
+    distill run sequence-level                                # embedded teacher, 48 gold summaries
     distill run sequence-level --gold 400                     # plenty of gold: is the teacher still worth it?
     distill run sequence-level --prompts notes.jsonl --instruction "Summarize."   # your own prompts
     distill run sequence-level --smoke                        # the same code, shrunk to a minute
