@@ -15,11 +15,9 @@ from xml.etree import ElementTree as ET
 import merm
 
 SVG = "{http://www.w3.org/2000/svg}"
-TAGS = frozenset(
-    "svg g defs marker path rect circle ellipse polygon polyline line text tspan".split()  # noqa: SIM905 - read as words
-)
+TAGS = frozenset("svg g defs marker path rect circle ellipse polygon polyline line text tspan".split())
 ATTRIBUTES = frozenset(
-    "viewBox width height x y x1 y1 x2 y2 cx cy r rx ry d points transform class text-anchor"  # noqa: SIM905 - read as words
+    "viewBox width height x y x1 y1 x2 y2 cx cy r rx ry d points transform class text-anchor"
     " dominant-baseline refX refY orient markerWidth markerHeight markerUnits"
     " stroke-dasharray stroke-width".split()
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,13 +24,11 @@ from implementations.record import ArmKind
 from . import figures
 from .load import Measured
 
-MONTHS = ("January February March April May June July August September October November December").split()  # noqa: SIM905 - read as words
 
-
-def day(date: str) -> str:
+def day(iso: str) -> str:
     """2026-11-22 → 22 November 2026"""
-    year, month, number = date.split("-")
-    return f"{int(number)} {MONTHS[int(month) - 1]} {year}"
+    date = dt.date.fromisoformat(iso)
+    return f"{date.day} {date:%B %Y}"
 
 
 @dataclass(frozen=True)

@@ -275,18 +275,21 @@ def _serving(
             continue
         cached = folder / f"serving-{name}.json"
         if not cached.exists():
-            started = time.monotonic()
-            total = serving.steps(request["prompts"], plan.latency_n)
-            with work.stages.stage(f"Time the {name}", total) as advance:
-                done = count(1)
-                measure = serving.measure if plan.smoke else _measure_alone
-                taken = measure(model, **request, on_answer=lambda: advance(next(done)))  # noqa: B023 - called within
-            timed = {"serving": taken.model_dump(), "seconds": time.monotonic() - started}
-            write_atomic(cached, json.dumps(timed))
+            write_atomic(cached, json.dumps(_time(work, name, model, request, alone=not plan.smoke)))
         timed = json.loads(cached.read_text())
         measured[name] = Serving.model_validate(timed["serving"])
         outcome.seconds["time the models"] = outcome.seconds.get("time the models", 0.0) + timed["seconds"]
     return measured
+
+
+def _time(work: Workspace, name: str, model: Path, request: dict, alone: bool) -> dict:
+    """What serving one model is like, and the seconds that it took to find out."""
+    started = time.monotonic()
+    with work.stages.stage(f"Time the {name}", serving.steps(request["prompts"], request["latency_n"])) as advance:
+        done = count(1)
+        measure = _measure_alone if alone else serving.measure
+        taken = measure(model, **request, on_answer=lambda: advance(next(done)))
+    return {"serving": taken.model_dump(), "seconds": time.monotonic() - started}
 
 
 def _measure_alone(model: Path, on_answer: Callable[[], None], **request: object) -> Serving:

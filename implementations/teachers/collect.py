@@ -166,7 +166,7 @@ class Collector:
         before = signal.getsignal(signal.SIGINT)
         try:
             loop.add_signal_handler(signal.SIGINT, interrupt)
-        except (ValueError, RuntimeError, NotImplementedError):  # not the main thread, or Windows
+        except RuntimeError:  # asyncio's word for a thread other than the main one: no interrupt arrives there
             yield interrupted
             return
         try:
