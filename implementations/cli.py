@@ -5,11 +5,12 @@ Nothing heavy is imported until a command needs it, so ``distill --help`` starts
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +22,10 @@ from rich.table import Table
 from . import record as records
 from .errors import InputError, disk_errors
 from .figures import metric_title, percent, share, times
+from .options import Options
 from .registry import PLATFORMS, RECIPES, cell
+from .teachers import prices
+from .teachers.spending import Spending
 
 app = typer.Typer(
     help="Distil a large model into a small one, and measure what was kept.",
@@ -65,21 +69,25 @@ Student = Annotated[
     str | None,
     typer.Option(
         help="How many layers to keep of the teacher (of the embedded model, if the teacher is elsewhere), or the "
-        "folder of a local model. [10; 2 with --smoke]"
+        "folder of a local model. (default: 10; 2 with --smoke)"
     ),
 ]
 Gold = Annotated[
-    int | None, typer.Option(min=4, help="How many answers by experts to learn from. [48; all with --prompts]")
+    int | None, typer.Option(min=4, help="How many answers by experts to learn from. (default: 48; all with --prompts)")
 ]
 Prompts = Annotated[Path | None, typer.Option(help='Your own: JSON lines of {"id", "prompt", "reference"?}.')]
-Instruction = Annotated[str | None, typer.Option(help="The system instruction that goes with --prompts. [none]")]
-MaxNewTokens = Annotated[int | None, typer.Option(min=1, help="The longest answer, in tokens, with --prompts. [128]")]
+Instruction = Annotated[
+    str | None, typer.Option(help="The system instruction that goes with --prompts. (default: none)")
+]
+MaxNewTokens = Annotated[
+    int | None, typer.Option(min=1, help="The longest answer, in tokens, with --prompts. (default: 128)")
+]
 Smoke = Annotated[bool, typer.Option("--smoke", help="The same code, shrunk to a minute.")]
 Record = Annotated[
     bool, typer.Option("--record", help="Several seeds, learning rates checked; writes a record to commit.")
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Which notes are drawn, and their order in training.")]
-Seeds = Annotated[int | None, typer.Option(min=1, help="How many seeds, from --seed on. [1; 3 with --record]")]
+Seeds = Annotated[int | None, typer.Option(min=1, help="How many seeds, from --seed on. (default: 1; 3 with --record)")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Workdir = Annotated[Path, typer.Option(help="Where ledger, models and runs are kept.")]
 SkipEmpty = Annotated[bool, typer.Option("--skip-empty", help="Learn from the rest when answers are missing.")]
@@ -88,19 +96,21 @@ Redact = Annotated[
     bool, typer.Option("--redact", help="Replace what looks like an identifier before it leaves, and put it back.")
 ]
 BudgetUsd = Annotated[
-    float | None, typer.Option(min=0, help="US dollars to spend with this teacher in --workdir, in all. [no limit]")
+    float | None,
+    typer.Option(min=0, help="US dollars to spend with this teacher in --workdir, in all. (default: no limit)"),
 ]
 Concurrency = Annotated[int, typer.Option(min=1, max=256, help="Requests under way at once.")]
 Batch = Annotated[
     bool | None,
-    typer.Option("--batch/--no-batch", help="The platform's batch jobs: cheaper, later. [from 1,000 requests up]"),
+    typer.Option(
+        "--batch/--no-batch", help="The platform's batch jobs: cheaper, later. (default: from 1,000 requests up)"
+    ),
 ]
 PriceInput = Annotated[float | None, typer.Option(min=0, help="US dollars per million tokens, if none is known.")]
 PriceOutput = Annotated[float | None, typer.Option(min=0, help="US dollars per million tokens, if none is known.")]
 
 
-@app.command()
-def run(
+def _options(
     pattern: Pattern,
     teacher: Teacher = "local",
     student: Student = None,
@@ -122,9 +132,61 @@ def run(
     batch: Batch = None,
     price_input: PriceInput = None,
     price_output: PriceOutput = None,
-) -> None:
+) -> Options:
+    """The command line of `run` and `plan`, checked before anything heavy is loaded. Raises InputError."""
+    if pattern not in RECIPES:
+        raise InputError(f"no pattern {pattern!r}; choose one of: {', '.join(RECIPES)}")
+    for wrong, message in (
+        (record and smoke, "--record --smoke: a smoke run's figures mean nothing; give one of the two"),
+        (record and prompts, "--record --prompts: a record is published and your prompts are not; leave --record out"),
+        (record and seeds == 1, "--record --seeds 1: a record shows the spread between seeds; give at least 2"),
+        (smoke and gold, "--smoke --gold: a smoke run has its own few; leave --gold out"),
+        (instruction is not None and not prompts, "--instruction goes with --prompts; the built-in task has its own"),
+        (max_new_tokens and not prompts, "--max-new-tokens goes with --prompts; the built-in task has its own"),
+        ((price_input is None) != (price_output is None), "--price-input and --price-output go together; give both"),
+    ):
+        if wrong:
+            raise InputError(message)
+    price = None if price_input is None else prices.given(price_input, price_output)
+    return Options(
+        pattern=pattern,
+        teacher=teacher,
+        student=student,
+        gold=gold,
+        prompts=prompts,
+        instruction=instruction or "",
+        max_new_tokens=max_new_tokens or MAX_NEW_TOKENS,
+        smoke=smoke,
+        record=record,
+        seed=seed,
+        seeds=seeds,
+        device=_one_gpu(device),
+        workdir=workdir,
+        skip_empty=skip_empty,
+        allow_cloud=allow_cloud,
+        redact=redact,
+        spending=Spending(concurrency, budget_usd, price, batch),
+        command=shlex.join(["distill", *sys.argv[1:]]),
+    )
+
+
+def _with_options(command: Callable[[Options], None]) -> Callable[..., None]:
+    """``command`` with the parameters of `_options` on its command line."""
+
+    def read(**given: Any) -> None:
+        command(_options(**given))
+
+    read.__name__, read.__doc__ = command.__name__, command.__doc__
+    read.__signature__ = inspect.signature(_options, eval_str=True)
+    read.__annotations__ = {name: p.annotation for name, p in read.__signature__.parameters.items()}
+    return read
+
+
+@app.command()
+@_with_options
+def run(options: Options) -> None:
     """Run a pattern: ask the teacher, train the student and its control, measure, report."""
-    options = _options(**locals())
+    _quiet()
     with console.status("Loading torch and transformers"), _installed():
         from .evaluation.report import write
         from .run import execute
@@ -137,8 +199,8 @@ def run(
     _summary(measured)
     out.print(f"report   {report}")
     out.print(f"student  {(folder / 'student').resolve()}")
-    if record:
-        name = f"{pattern}-{measured.platform}-{measured.date:%Y-%m-%d}-{folder.name.rpartition('-')[2]}.json"
+    if options.record:
+        name = f"{options.pattern}-{measured.platform}-{measured.date:%Y-%m-%d}-{folder.name.rpartition('-')[2]}.json"
         path = records.RECORDS / name
         with disk_errors(path):
             records.save(measured, path)
@@ -146,84 +208,13 @@ def run(
 
 
 @app.command()
-def plan(
-    pattern: Pattern,
-    teacher: Teacher = "local",
-    student: Student = None,
-    gold: Gold = None,
-    prompts: Prompts = None,
-    instruction: Instruction = None,
-    max_new_tokens: MaxNewTokens = None,
-    smoke: Smoke = False,
-    record: Record = False,
-    seed: Seed = 0,
-    seeds: Seeds = None,
-    device: Device = "auto",
-    workdir: Workdir = Path("runs"),
-    skip_empty: SkipEmpty = False,
-    allow_cloud: AllowCloud = False,
-    redact: Redact = False,
-    budget_usd: BudgetUsd = None,
-    concurrency: Concurrency = 16,
-    batch: Batch = None,
-    price_input: PriceInput = None,
-    price_output: PriceOutput = None,
-) -> None:
+@_with_options
+def plan(options: Options) -> None:
     """What `run` with the same options would ask, cost and take. Counts tokens with the platform; spends nothing."""
-    options = _options(**locals())
+    _quiet()
     with console.status("Loading torch and transformers"), _installed():
         from .plan import plan as show
     show(options, out)
-
-
-def _options(
-    pattern: str,
-    price_input: float | None,
-    price_output: float | None,
-    budget_usd: float | None,
-    concurrency: int,
-    batch: bool | None,
-    **given: Any,
-) -> Any:
-    """The command line as `run.Options`, checked before anything heavy is loaded. Raises InputError."""
-    if pattern not in RECIPES:
-        raise InputError(f"no pattern {pattern!r}; choose one of: {', '.join(RECIPES)}")
-    own, smoke, record = given["prompts"], given["smoke"], given["record"]
-    for wrong, message in (
-        (record and smoke, "--record --smoke: a smoke run's figures mean nothing; give one of the two"),
-        (record and own, "--record --prompts: a record is published and your prompts are not; leave --record out"),
-        (
-            record and given["seeds"] == 1,
-            "--record --seeds 1: a record shows the spread between seeds; give at least 2",
-        ),
-        (smoke and given["gold"], "--smoke --gold: a smoke run has its own few; leave --gold out"),
-        (
-            given["instruction"] is not None and not own,
-            "--instruction goes with --prompts; the built-in task has its own",
-        ),
-        (given["max_new_tokens"] and not own, "--max-new-tokens goes with --prompts; the built-in task has its own"),
-        ((price_input is None) != (price_output is None), "--price-input and --price-output go together; give both"),
-    ):
-        if wrong:
-            raise InputError(message)
-    _quiet()
-    given["device"] = _one_gpu(given["device"])
-    from .options import Options
-    from .teachers import prices
-    from .teachers.spending import Spending
-
-    price = None if price_input is None else prices.given(price_input, price_output)
-
-    return Options(
-        pattern=pattern,
-        spending=Spending(concurrency, budget_usd, price, batch),
-        command=shlex.join(["distill", *sys.argv[1:]]),
-        **given
-        | {
-            "instruction": given["instruction"] or "",
-            "max_new_tokens": given["max_new_tokens"] or MAX_NEW_TOKENS,
-        },
-    )
 
 
 @contextmanager

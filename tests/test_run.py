@@ -217,6 +217,14 @@ def test_bad_input_is_one_message_and_status_2(name, tiny, tmp_path, monkeypatch
     assert last.startswith("error: " + message.format(**fill))
 
 
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_help_shows_what_holds_by_default(command, monkeypatch, capsys):
+    assert distill(monkeypatch, command, "--help") == 0
+    shown = capsys.readouterr().out.replace("│", "")
+    for default in ("10; 2 with --smoke", "48; all with --prompts", "no limit", "from 1,000 requests up"):
+        assert f"(default: {default})" in " ".join(shown.split())
+
+
 def test_own_prompts_from_file_to_report(tiny, tmp_path, monkeypatch, capsys):
     notes = ClinicalSummary().splits(Sizes(16, 0, 12, 0, 0), seed=5)
     rows = [{"id": n.id, "prompt": n.prompt, "reference": n.reference} for n in notes.gold]

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from ..errors import InputError
 from ..registry import PLATFORMS
 from .teacher import Answer, Busy, Dropped, Rejected, Request
-from .wire import failure, kind_of, lost, needs, said
+from .wire import failure, kind_of, lost, needs, no_logprobs, said
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -119,7 +119,7 @@ class LangChainTeacher:
         chat = self.chat
         fields = getattr(type(chat), "model_fields", {})
         if request.top_logprobs and ("top_logprobs" not in fields or getattr(chat, "use_responses_api", False)):
-            raise self._no_logprobs()
+            raise no_logprobs(self.name)
         if not isinstance(chat, BaseChatModel):
             return chat
         if limit := next((name for name in LIMITS if name in fields), None):
@@ -160,7 +160,7 @@ class LangChainTeacher:
         kind = kind_of(text, request, truncated, end in REFUSED or bool(message.additional_kwargs.get("refusal")))
         logprobs = _top_logprobs(message) if request.top_logprobs else None
         if request.top_logprobs and text and not logprobs:
-            raise self._no_logprobs()
+            raise no_logprobs(self.name)
         usage = usage or {  # a server that does not count
             "input_tokens": count_tokens_approximately(self._messages(request)),
             "output_tokens": count_tokens_approximately([message]),
@@ -177,12 +177,6 @@ class LangChainTeacher:
             cache_read_tokens=cached.get("cache_read") or 0,
             cache_write_tokens=sum(cached.get(name) or 0 for name in written),
             top_logprobs=logprobs,
-        )
-
-    def _no_logprobs(self) -> InputError:
-        return InputError(
-            f"{self.name}: the model returns no log-probabilities; choose another --teacher, or a pattern that needs "
-            "text alone"
         )
 
     def _failure(self, error: Exception, request: Request) -> Busy | Dropped | Rejected | InputError:
@@ -203,7 +197,7 @@ class LangChainTeacher:
             where = "".join(f" and {name}" for name in variables if os.environ.get(name))
             return InputError(f"{self.name}: no such model there (HTTP 404); check the model's name{where}")
         if request.top_logprobs and status == 400 and "logprob" in str(reason).lower():
-            return self._no_logprobs()
+            return no_logprobs(self.name)
         return failure(status, said(reason, request), getattr(response, "headers", {}).get("retry-after"))
 
 

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from ..errors import InputError
 from ..registry import PLATFORMS
 from .teacher import Answer, Busy, Dropped, Kind, Rejected, Request
-from .wire import failure, kind_of, lost, needs, said
+from .wire import failure, kind_of, lost, needs, no_logprobs, said
 
 if TYPE_CHECKING:
     import httpx
@@ -110,7 +110,7 @@ class VertexTeacher:
         kind = kind_of(text, request, end in TRUNCATED, end not in COMPLETE | TRUNCATED)
         logprobs = _top_logprobs(candidate.logprobs_result) if candidate and request.top_logprobs else None
         if request.top_logprobs and kind is not Kind.REFUSED and text and not logprobs:
-            raise self._no_logprobs()
+            raise no_logprobs(self.name)
         reason = "" if kind is not Kind.REFUSED else end or f"the prompt was blocked: {blocked.name}"
         if kind is Kind.EMPTY and end in TRUNCATED:
             reason = "the token limit was spent before any text; a model that thinks needs a higher one"
@@ -122,12 +122,6 @@ class VertexTeacher:
             reason=reason,
             cache_read_tokens=usage.cached_content_token_count or 0,
             top_logprobs=logprobs,
-        )
-
-    def _no_logprobs(self) -> InputError:
-        return InputError(
-            f"{self.name}: the model returns no log-probabilities; choose another --teacher, or a pattern that needs "
-            "text alone"
         )
 
     def _failure(self, error: Exception, request: Request) -> Busy | Dropped | Rejected | InputError:
@@ -150,7 +144,7 @@ class VertexTeacher:
                 f"{self.name}: no such model in {self.location} (HTTP 404); check its name and GOOGLE_CLOUD_LOCATION"
             )
         if request.top_logprobs and error.code == 400 and "logprob" in str(error.message).lower():
-            return self._no_logprobs()
+            return no_logprobs(self.name)
         return failure(error.code, said(error.message, request), _retry_after(error))
 
 

@@ -119,6 +119,13 @@ def said(message: object, request: Request) -> str:
     return line if len(line) <= LONGEST_REASON else f"{line[: LONGEST_REASON - 1]}…"
 
 
+def no_logprobs(name: str) -> InputError:
+    """The error of a teacher whose model was asked for log-probabilities and gave none."""
+    return InputError(
+        f"{name}: the model returns no log-probabilities; choose another --teacher, or a pattern that needs text alone"
+    )
+
+
 @contextmanager
 def needs(platform: str, package: str) -> Iterator[None]:
     """Turn a failing import of ``package`` into an InputError that says how to install it."""
