@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from loopback import Loopback
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -57,3 +60,10 @@ def tiny(tmp_path_factory) -> Path:
     rows = [row(tokenizer, ClinicalSummary.instruction, note.prompt, note.reference) for note in notes]
     train(model, tokenizer, rows, TrainConfig(steps=60, learning_rate=5e-3), folder)
     return folder / "model"
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Loopback]]:
+    """Opens a Loopback, by its own arguments, that closes when the test ends."""
+    with ExitStack() as servers:
+        yield lambda *arguments: servers.enter_context(Loopback(*arguments))

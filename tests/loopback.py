@@ -6,13 +6,14 @@ faults; what it counts is the truth that a ledger is held against.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import struct
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -85,6 +86,27 @@ class Reply:
     body: Any
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
+
+
+def with_teacher(teacher: Any, act: Callable[[Any], Awaitable[Any]]) -> Any:
+    """What ``act(teacher)`` comes to; the teacher is closed afterwards."""
+
+    async def once() -> Any:
+        try:
+            return await act(teacher)
+        finally:
+            await teacher.close()
+
+    return asyncio.run(once())
+
+
+def answers(teacher: Any, request: Any, times: int = 1) -> list[Any]:
+    """What a teacher answers to one request, asked again and again; it is closed afterwards."""
+
+    async def ask(teacher: Any) -> list[Any]:
+        return [await teacher.ask(request) for _ in range(times)]
+
+    return with_teacher(teacher, ask)
 
 
 class Break(StrEnum):

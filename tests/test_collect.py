@@ -41,19 +41,15 @@ def environment(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def serve(monkeypatch):
+def serve(start, monkeypatch):
     """Starts Anthropic's API, with an echo behind it."""
-    servers = []
 
-    def start(fault=lambda n, call: None, delay=0.0, model=echo, **how) -> Loopback:
-        server = Loopback(protocol.respond(model, **how), fault, delay).__enter__()
-        servers.append(server)
+    def serve(fault=lambda n, call: None, delay=0.0, model=echo, **how) -> Loopback:
+        server = start(protocol.respond(model, **how), fault, delay)
         monkeypatch.setenv("ANTHROPIC_BASE_URL", server.url)
         return server
 
-    yield start
-    for server in servers:
-        server.__exit__()
+    return serve
 
 
 def questions(number: int) -> list[Request]:

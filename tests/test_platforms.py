@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import random
-import sys
 from collections import Counter
 
 import pytest
+from commands import distill
 from loopback import Break, Reply, TinyModel, echo
 from platforms import KEY, PLATFORMS, serving
 
-from implementations import cli, record, registry
+from implementations import record, registry
 from implementations.progress import Stages
 from implementations.record import ArmKind
 from implementations.teachers import gate, remote
@@ -27,13 +27,6 @@ from implementations.workspace import Workspace
 def quick(monkeypatch):
     monkeypatch.setattr(remote, "wait_random_exponential", lambda **_: lambda state: 0.0)
     monkeypatch.setattr(gate, "FIRST_PAUSE", 0.01)
-
-
-def distill(monkeypatch, *arguments) -> int:
-    monkeypatch.setattr(sys, "argv", ["distill", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    return stop.value.code or 0
 
 
 @pytest.fixture(scope="module")

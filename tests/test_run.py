@@ -14,9 +14,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from commands import distill
 from rich.console import Console
 
-from implementations import cli, record
+from implementations import record
 from implementations.errors import InputError, disk_errors
 from implementations.progress import Stages
 from implementations.recipes import sequence_level
@@ -33,14 +34,6 @@ from implementations.workspace import Workspace
 
 TESTS = Path(__file__).parent
 IN_FLIGHT = 4  # prompts in the group that killable.py has under way
-
-
-def distill(monkeypatch, *arguments) -> int:
-    """Run the command line in this process; its exit status."""
-    monkeypatch.setattr(sys, "argv", ["distill", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    return stop.value.code or 0
 
 
 @pytest.mark.parametrize("pattern", RECIPES)

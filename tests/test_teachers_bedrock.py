@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from loopback import Break, Loopback, Reply, Written, echo
+from loopback import Break, Loopback, Reply, Written, answers, echo
 from protocols import bedrock as protocol
 
 from implementations.errors import InputError
@@ -39,19 +39,15 @@ def environment(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def serve(monkeypatch):
+def serve(start, monkeypatch):
     """Starts a server that speaks Bedrock's protocol, and points the environment there."""
-    servers = []
 
-    def start(model=echo, fault=lambda n, call: None) -> Loopback:
-        server = Loopback(protocol.respond(model), fault).__enter__()
-        servers.append(server)
+    def serve(model=echo, fault=lambda n, call: None) -> Loopback:
+        server = start(protocol.respond(model), fault)
         monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", server.url)
         return server
 
-    yield start
-    for server in servers:
-        server.__exit__()
+    return serve
 
 
 def ask(request=REQUEST, model=MODEL, **options):
@@ -62,15 +58,7 @@ def ask(request=REQUEST, model=MODEL, **options):
 
 def ask_again(times, request=REQUEST, model=MODEL, **options):
     """Answers to one request, asked again and again."""
-
-    async def run():
-        teacher = BedrockTeacher(model, threads=4, **options)
-        try:
-            return [await teacher.ask(request) for _ in range(times)]
-        finally:
-            await teacher.close()
-
-    return asyncio.run(run())
+    return answers(BedrockTeacher(model, threads=4, **options), request, times)
 
 
 def test_an_answer_with_its_usage(serve):

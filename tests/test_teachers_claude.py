@@ -9,7 +9,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from loopback import Break, Loopback, Reply, Written, echo
+from loopback import Break, Loopback, Reply, Written, echo, with_teacher
 from protocols import claude as protocol
 
 from implementations.errors import InputError
@@ -35,32 +35,20 @@ def environment(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def serve(monkeypatch):
+def serve(start, monkeypatch):
     """Starts a server that speaks Anthropic's protocol, and points ANTHROPIC_BASE_URL at it."""
-    servers = []
 
-    def start(model=echo, fault=lambda n, call: None, delay=0.0, **how) -> Loopback:
-        server = Loopback(protocol.respond(model, **how), fault, delay).__enter__()
-        servers.append(server)
+    def serve(model=echo, fault=lambda n, call: None, delay=0.0, **how) -> Loopback:
+        server = start(protocol.respond(model, **how), fault, delay)
         monkeypatch.setenv("ANTHROPIC_BASE_URL", server.url)
         return server
 
-    yield start
-    for server in servers:
-        server.__exit__()
+    return serve
 
 
 def run(act, **options):
     """What ``act(teacher)`` comes to, with a teacher that is closed afterwards."""
-
-    async def once():
-        teacher = ClaudeTeacher(MODEL, **options)
-        try:
-            return await act(teacher)
-        finally:
-            await teacher.close()
-
-    return asyncio.run(once())
+    return with_teacher(ClaudeTeacher(MODEL, **options), act)
 
 
 def ask(request=REQUEST, **options):

@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from loopback import Break, Loopback, Reply, Written, echo, one_authority
+from loopback import Break, Loopback, Reply, Written, answers, echo, one_authority
 from protocols import openai as protocol
 
 from implementations.errors import InputError
@@ -39,19 +39,15 @@ def environment(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def serve(monkeypatch):
+def serve(start, monkeypatch):
     """Starts a server that speaks OpenAI's protocol, and points OPENAI_BASE_URL at it."""
-    servers = []
 
-    def start(model=echo, fault=lambda n, call: None) -> Loopback:
-        server = Loopback(protocol.respond(model), fault).__enter__()
-        servers.append(server)
+    def serve(model=echo, fault=lambda n, call: None) -> Loopback:
+        server = start(protocol.respond(model), fault)
         monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
         return server
 
-    yield start
-    for server in servers:
-        server.__exit__()
+    return serve
 
 
 def ask(request=REQUEST, name=NAME, **options):
@@ -62,15 +58,7 @@ def ask(request=REQUEST, name=NAME, **options):
 
 def ask_again(times, request=REQUEST, name=NAME, **options):
     """Answers to one request, asked again and again."""
-
-    async def run():
-        teacher = LangChainTeacher(name, **options)
-        try:
-            return [await teacher.ask(request) for _ in range(times)]
-        finally:
-            await teacher.close()
-
-    return asyncio.run(run())
+    return answers(LangChainTeacher(name, **options), request, times)
 
 
 def says(text: str):

@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from loopback import Break, Loopback, Reply, Written, echo
+from loopback import Break, Loopback, Reply, Written, answers, echo
 from protocols import ollama as protocol
 
 from implementations.errors import InputError
@@ -29,32 +29,21 @@ def environment(monkeypatch):
 
 
 @pytest.fixture
-def serve(monkeypatch):
+def serve(start, monkeypatch):
     """Starts a server that speaks Ollama's protocol, and points OLLAMA_HOST at it."""
-    servers = []
 
-    def start(model=echo, fault=lambda n, call: None, delay=0.0, **how) -> Loopback:
-        server = Loopback(protocol.respond(model, **how), fault, delay).__enter__()
-        servers.append(server)
+    def serve(model=echo, fault=lambda n, call: None, delay=0.0, **how) -> Loopback:
+        server = start(protocol.respond(model, **how), fault, delay)
         monkeypatch.setenv("OLLAMA_HOST", server.url)
         return server
 
-    yield start
-    for server in servers:
-        server.__exit__()
+    return serve
 
 
 def ask(request=REQUEST, model=MODEL, **options):
     """One answer from a teacher that is closed afterwards."""
-
-    async def once():
-        teacher = OllamaTeacher(model, **options)
-        try:
-            return await teacher.ask(request)
-        finally:
-            await teacher.close()
-
-    return asyncio.run(once())
+    [answer] = answers(OllamaTeacher(model, **options), request)
+    return answer
 
 
 def asked(server: Loopback) -> list[dict]:

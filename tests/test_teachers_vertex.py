@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from loopback import Break, Loopback, Reply, Written, echo, one_authority
+from loopback import Break, Loopback, Reply, Written, answers, echo, one_authority
 from protocols import vertex as protocol
 
 from implementations.errors import InputError
@@ -33,16 +33,14 @@ def environment(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def serve(monkeypatch, tmp_path):
+def serve(start, monkeypatch, tmp_path):
     """Starts a server that speaks Vertex AI's protocol; the environment points there, with credentials it takes."""
-    servers = []
 
-    def start(model=echo, fault=lambda n, call: None) -> Loopback:
+    def serve(model=echo, fault=lambda n, call: None) -> Loopback:
         def asked(n, call):
             return None if call.path == "/token" else fault(n, call)
 
-        server = Loopback(protocol.respond(model), asked).__enter__()
-        servers.append(server)
+        server = start(protocol.respond(model), asked)
         monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", server.url)
         (tmp_path / "subject").write_text("who this machine is")
         (tmp_path / "credentials.json").write_text(
@@ -59,9 +57,7 @@ def serve(monkeypatch, tmp_path):
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "credentials.json"))
         return server
 
-    yield start
-    for server in servers:
-        server.__exit__()
+    return serve
 
 
 def ask(request=REQUEST, model=MODEL, **options):
@@ -72,15 +68,7 @@ def ask(request=REQUEST, model=MODEL, **options):
 
 def ask_again(times, request=REQUEST, model=MODEL, **options):
     """Answers to one request, asked again and again."""
-
-    async def run():
-        teacher = VertexTeacher(model, **options)
-        try:
-            return [await teacher.ask(request) for _ in range(times)]
-        finally:
-            await teacher.close()
-
-    return asyncio.run(run())
+    return answers(VertexTeacher(model, **options), request, times)
 
 
 def generated(server: Loopback) -> list:
