@@ -144,8 +144,9 @@ class Collector:
         journal = Journal(self.ledger, teacher.identity)
         asking = Asking(teacher, journal, budget, self.spending.concurrency, stop, one_more)
         todo = iter(pending)  # shared: no task and no memory for a request before its turn
+        workers = min(len(pending), 2 * self.spending.concurrency)  # one half asks, the other writes its journal
         try:
-            await asyncio.gather(*(asking.worker(todo) for _ in range(min(self.spending.concurrency, len(pending)))))
+            await asyncio.gather(*(asking.worker(todo) for _ in range(workers)))
         finally:
             await journal.close()
         return asking.why

@@ -57,7 +57,7 @@ class Gate:
         finally:
             async with self._free:
                 self.inside -= 1
-                self._free.notify_all()
+                self._free.notify(max(0, int(self.limit) - self.inside))
 
     def _slower(self, sent: float, retry_after: float | None) -> None:
         now = time.monotonic()

@@ -83,10 +83,13 @@ PAID = (Outcome.UNDER_WAY, Outcome.ANSWERED, Outcome.DROPPED, Outcome.INTERRUPTE
 
 @dataclass(frozen=True)
 class End:
-    """How the attempt of this id ended; with ``answer`` when that is the request's answer for good."""
+    """How the attempt of this id ended; with ``answer`` when that is the request's answer for good.
+
+    Without an outcome it never went over the network, and is forgotten.
+    """
 
     attempt: int
-    outcome: Outcome
+    outcome: Outcome | None
     usd: float
     reason: str = ""
     answer: tuple[str, Request, Answer] | None = None  # with the teacher's identity
@@ -185,8 +188,10 @@ class Ledger:
         with self._errors(), self._db:
             self._db.executemany(
                 "UPDATE attempts SET outcome = ?, usd = ?, reason = ? WHERE id = ?",
-                [(end.outcome, end.usd, end.reason, end.attempt) for end in ends],
+                [(end.outcome, end.usd, end.reason, end.attempt) for end in ends if end.outcome],
             )
+            unsent = [(end.attempt,) for end in ends if not end.outcome]
+            self._db.executemany("DELETE FROM attempts WHERE id = ?", unsent)
             self._db.executemany(INSERT, [_row(*end.answer) for end in ends if end.answer])
             return [self._begin(teacher, key, usd, None) for key, usd in begins]
 

@@ -134,7 +134,7 @@ class Asking:
         """One attempt that the platform took on, after as many refusals as it takes."""
         while True:
             try:
-                async with self.gate.passage(), self.budget.reserve(request) as cost:
+                async with self.budget.reserve(request) as cost:
                     return await self._attempt(request, cost, again)
             except Busy as busy:
                 if self.gate.refusals >= MOST_REFUSALS:
@@ -144,19 +144,23 @@ class Asking:
                     ) from busy
 
     async def _attempt(self, request: Request, cost: Reservation, again: bool) -> Kind:
-        """Journal, ask, journal. An unusable answer is not kept as the request's answer while it is asked ``again``."""
+        """Journal, ask, journal. An unusable answer is not kept as the request's answer while it is asked ``again``.
+
+        The gate is held while the platform is asked and no longer: others write their journal meanwhile.
+        """
         number = await self.journal.begin(request.key(self.teacher.identity), cost.most)
         try:
-            answer = await self.teacher.ask(request)
+            async with self.gate.passage():
+                answer, outcome = await self._asked(request)
+        except Stopped:
+            cost.paid = 0.0
+            self.journal.end(End(number, None, cost.paid))
+            raise
         except (Busy, Dropped, InputError) as error:
             cost.paid = cost.most if isinstance(error, Dropped) and error.billed else 0.0
             outcome = {Busy: Outcome.BUSY, Dropped: Outcome.DROPPED}.get(type(error), Outcome.REJECTED)
             self.journal.end(End(number, outcome, cost.paid, str(error)))
             raise
-        except Rejected as rejected:
-            answer, outcome = Answer("", Kind.FAILED, 0, 0, reason=str(rejected)), Outcome.REJECTED
-        else:
-            outcome = Outcome.ANSWERED
         cost.paid = self.budget.cost(answer)
         if again and answer.kind in UNUSABLE:
             self.journal.end(End(number, outcome, cost.paid, f"the answer is {answer.kind}"))
@@ -166,3 +170,10 @@ class Asking:
             kept = (self.teacher.identity, request, answer)
             await self.journal.end(End(number, outcome, cost.paid, answer.reason, kept))
         return answer.kind
+
+    async def _asked(self, request: Request) -> tuple[Answer, Outcome]:
+        """The platform's answer; of a request that it will never answer, the reason."""
+        try:
+            return await self.teacher.ask(request), Outcome.ANSWERED
+        except Rejected as rejected:
+            return Answer("", Kind.FAILED, 0, 0, reason=str(rejected)), Outcome.REJECTED
