@@ -13,16 +13,17 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from . import record as records
-from .errors import InputError, disk_errors
+from .errors import InputError, ModelMissing, disk_errors
 from .figures import metric_title, percent, share, times
 from .options import Options
+from .progress import download
 from .registry import PLATFORMS, RECIPES, cell
 from .teachers import prices
 from .teachers.spending import Spending
@@ -36,6 +37,7 @@ app = typer.Typer(
 # Paths and messages are printed as they are: `notes.jsonl:100:` is no emoji, `[x]` no markup.
 console = Console(stderr=True, emoji=False, markup=False, highlight=False)
 out = Console(emoji=False, markup=False, highlight=False, soft_wrap=True)
+Result = TypeVar("Result")
 MAX_NEW_TOKENS = 128  # of an answer to the user's own prompts
 EXIT_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -191,7 +193,7 @@ def run(options: Options) -> None:
         from .evaluation.report import write
         from .run import execute
     try:
-        folder, measured = execute(options, console)
+        folder, measured = _fetching(lambda: execute(options, console))
     except KeyboardInterrupt:
         console.print("interrupted; the same command goes on where this one stopped")
         raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -214,7 +216,22 @@ def plan(options: Options) -> None:
     _quiet()
     with console.status("Loading torch and transformers"), _installed():
         from .plan import plan as show
-    show(options, out)
+    _fetching(lambda: show(options, out))
+
+
+def _fetching(act: Callable[[], Result]) -> Result:
+    """``act()``; where a model is missing and somebody is there to agree that it be downloaded, once more with it."""
+    try:
+        return act()
+    except ModelMissing as missing:
+        if not (console.is_terminal and sys.stdin.isatty()):
+            raise
+        console.print(str(missing), style="yellow", soft_wrap=True)
+        if not typer.confirm("Download it now?", err=True):
+            raise
+        with download(console, "Download") as on_progress:
+            missing.fetch(on_progress)
+    return act()
 
 
 @contextmanager

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 
 class InputError(Exception):
     """Something the user gave or the machine lacks. The message names the place and the mend."""
+
+
+class ModelMissing(InputError):
+    """A model that is not there and can be had: ``fetch`` downloads it and tells the bytes it has and those in all."""
+
+    def __init__(self, message: str, fetch: Callable[[Callable[[int, int], None]], None]):
+        super().__init__(message)
+        self.fetch = fetch
 
 
 @contextmanager

@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 
 Advance = Callable[[int], None]  # told how many of the stage's units are done in all
@@ -41,3 +43,12 @@ class Stages:
             task = progress.add_task(title, total=total)
             yield lambda done: progress.update(task, completed=done)
             progress.update(task, total=total or 1, completed=total or 1)
+
+
+@contextmanager
+def download(console: Console, title: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar in bytes: told how many are there, and how many in all, which may grow."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total or None)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import sys
 import time
 
 import pytest
+from commands import distill
 from loopback import Break, Loopback, Reply, Written, answers, echo
 from protocols import ollama as protocol
+from rich.console import Console
 
+from implementations import cli
 from implementations.errors import InputError
 from implementations.teachers.ollama import OllamaTeacher, open_teacher, pull
 from implementations.teachers.teacher import Busy, Dropped, Kind, Rejected, RemoteTeacher, Request
@@ -346,9 +350,33 @@ def test_a_model_is_pulled_with_its_progress(serve):
     serve()
     steps = []
     pull("big", lambda *step: steps.append(step))
-    assert steps[0] == ("pulling manifest", 0, 0) and steps[-1] == ("success", 150, 150)
-    assert ("pulling sha256:bb", 100, 150) in steps
+    assert steps[0] == (0, 0) and (100, 150) in steps and steps[-1] == (150, 150)
     assert open_teacher("big").identity.startswith("ollama:big:latest@")
+
+
+@pytest.mark.parametrize(("said", "asked"), [("y\n", 1), ("n\n", 0)])
+def test_the_command_line_offers_to_download_a_missing_model(serve, monkeypatch, tmp_path, capsys, said, asked):
+    server = serve()
+    monkeypatch.setattr(cli, "console", Console(force_terminal=True, file=io.StringIO(), highlight=False, width=200))
+    monkeypatch.setattr(sys, "stdin", Typed(said))
+    status = distill(monkeypatch, "plan", "sequence-level", "--teacher", "ollama:big", "--workdir", tmp_path)
+    assert server.paths["POST /api/pull"] == asked
+    assert (status == 0) == bool(asked)
+    assert ("sequence-level with ollama:big" in capsys.readouterr().out) == bool(asked)
+    assert f"ollama: no model big at {server.url}; run: ollama pull big" in cli.console.file.getvalue()
+
+
+class Typed(io.StringIO):
+    """What somebody types at a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_where_nobody_can_agree_nothing_is_downloaded(serve, monkeypatch, tmp_path):
+    server = serve()
+    assert distill(monkeypatch, "plan", "sequence-level", "--teacher", "ollama:big", "--workdir", tmp_path) == 2
+    assert server.paths["POST /api/pull"] == 0
 
 
 def test_a_pull_that_fails(serve):

@@ -15,9 +15,10 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError
+from ..errors import InputError, ModelMissing
 from ..registry import PLATFORMS
 from .teacher import Answer, Dropped, Rejected, Request
 from .wire import failure, kind_of, lost, needs, said
@@ -169,8 +170,8 @@ class OllamaTeacher:
         return failure(status, reason, response.headers.get("retry-after") if response else None)
 
 
-def pull(model: str, on_progress: Callable[[str, int, int], None]) -> None:
-    """Have the server download ``model``. ``on_progress`` gets what it is doing, the bytes it has, and those in all.
+def pull(model: str, on_progress: Callable[[int, int], None]) -> None:
+    """Have the server download ``model``. ``on_progress`` gets the bytes it has and those in all.
 
     Blocks until the model is there. Raises InputError, also when the download breaks off; a second one goes on there.
     """
@@ -183,7 +184,7 @@ def pull(model: str, on_progress: Callable[[str, int, int], None]) -> None:
             status = step.status or ""
             if step.digest:
                 layers[step.digest] = (step.completed or 0, step.total or 0)
-            on_progress(status, sum(done for done, _ in layers.values()), sum(total for _, total in layers.values()))
+            on_progress(sum(done for done, _ in layers.values()), sum(total for _, total in layers.values()))
     if status != "success":
         raise InputError(f"ollama: the download of {model} broke off; run: ollama pull {model}")
 
@@ -221,8 +222,8 @@ def _asking(timeout: float) -> Iterator[Client]:
         ) from None
 
 
-def _no_such_model(model: str) -> InputError:
-    return InputError(f"ollama: no model {model} at {_address()}; run: ollama pull {model}")
+def _no_such_model(model: str) -> ModelMissing:
+    return ModelMissing(f"ollama: no model {model} at {_address()}; run: ollama pull {model}", partial(pull, model))
 
 
 def _address() -> str:
