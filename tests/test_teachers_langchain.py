@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from loopback import Break, Loopback, Reply, Written, answers, echo, one_authority
+from loopback import Break, Loopback, Reply, Written, answers, echo, one_authority, with_teacher
 from protocols import openai as protocol
 
 from implementations.errors import InputError
@@ -354,6 +354,43 @@ def test_a_chat_model_of_the_users_own():
     assert ask(name="mine", chat=RunnableLambda(lambda messages: messages) | fake()).text == "hello"
     with pytest.raises(InputError, match="langchain:mine: its chain gives a TextAccessor, no AIMessage"):
         ask(name="mine", chat=fake() | StrOutputParser())
+
+
+def test_a_rate_limiter_is_waited_for_and_its_wait_is_no_timeout(serve):
+    from langchain_core.rate_limiters import InMemoryRateLimiter
+
+    server = serve()
+    limiter = InMemoryRateLimiter(requests_per_second=10, check_every_n_seconds=0.02, max_bucket_size=1)
+    chat = LangChainTeacher(NAME).chat.model_copy(update={"rate_limiter": limiter})
+    teacher = LangChainTeacher("mine", chat, timeout=0.5)
+
+    async def many(teacher):
+        return await asyncio.gather(*(teacher.ask(Request("say it loudly", f"a {i}", 8)) for i in range(12)))
+
+    started = time.monotonic()
+    assert [answer.text for answer in with_teacher(teacher, many)] == [f"A {i}" for i in range(12)]
+    assert time.monotonic() - started > 0.9 and len(server.calls) == 12
+
+
+def test_the_tokens_of_every_model_in_a_chain_are_counted(serve):
+    from langchain_core.messages import HumanMessage
+
+    serve()
+    chat = LangChainTeacher(NAME).chat
+    twice = chat | (lambda message: [HumanMessage(message.text)]) | chat
+    answer = ask(name="mine", chat=twice)
+    assert (answer.text, answer.prompt_tokens, answer.completion_tokens) == ("A B C", 6 + 3, 3 + 3)
+
+
+def test_an_answer_from_langchains_cache_costs_nothing(serve):
+    from langchain_core.caches import InMemoryCache
+
+    server = serve()
+    chat = LangChainTeacher(NAME).chat.model_copy(update={"cache": InMemoryCache()})
+    first, second = ask_again(2, name="mine", chat=chat)
+    assert first.text == second.text == "A B C" and len(server.calls) == 1
+    assert (first.prompt_tokens, first.completion_tokens) == (6, 3)
+    assert (second.prompt_tokens, second.completion_tokens) == (0, 0)
 
 
 def anthropic_message(text: str, stop: str = "end_turn", **usage) -> Reply:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -26,6 +27,7 @@ from .wire import failure, kind_of, lost, needs, no_logprobs, said
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import AIMessage, BaseMessage
+    from langchain_core.messages.ai import UsageMetadata
     from langchain_core.runnables import Runnable
 
 # The variables that point a provider elsewhere, the first that is set counts; and its own host.
@@ -55,6 +57,10 @@ class LangChainTeacher:
 
     ``chat`` is a chat model or a chain of your own that ends in one, which you close; ``model`` is then its name, and
     two that answer differently need two names. A chain keeps its own token limit. ``timeout`` is in seconds.
+
+    What LangChain adds to a model of your own works on: a rate limiter is waited for, the tokens of every model in a
+    chain are counted, and an answer from a cache costs nothing. Retries are better left out: the ledger counts
+    requests, and asks again by itself.
     """
 
     platform, folder, gives = "langchain", None, PLATFORMS["langchain"].gives
@@ -75,11 +81,15 @@ class LangChainTeacher:
         return self._opened
 
     async def ask(self, request: Request) -> Answer:
-        chat = self._for(request)
+        from langchain_core.callbacks import UsageMetadataCallbackHandler
+
+        chat, spent = self._for(request), UsageMetadataCallbackHandler()
+        if limiter := getattr(self.chat, "rate_limiter", None):
+            await limiter.aacquire()
         try:
             async with asyncio.timeout(self.timeout):
-                message = await chat.ainvoke(self._messages(request))
-            return self._answer(message, request)
+                message = await chat.ainvoke(self._messages(request), {"callbacks": [spent]})
+            return self._answer(message, request, list(spent.usage_metadata.values()))
         except (InputError, Dropped):
             raise
         except Exception as error:
@@ -122,8 +132,9 @@ class LangChainTeacher:
             raise no_logprobs(self.name)
         if not isinstance(chat, BaseChatModel):
             return chat
-        if limit := next((name for name in LIMITS if name in fields), None):
-            chat = chat.model_copy(update={limit: request.max_new_tokens})
+        limit = next((name for name in LIMITS if name in fields), None)
+        limits = {limit: request.max_new_tokens} if limit else {}
+        chat = chat.model_copy(update={"rate_limiter": None, **limits})  # whose wait would count against the timeout
         bound: dict[str, Any] = {}
         if request.top_logprobs:
             bound |= {"logprobs": True, "top_logprobs": request.top_logprobs}
@@ -145,8 +156,10 @@ class LangChainTeacher:
             extra["max_tokens"] = request.max_new_tokens
         return extra
 
-    def _answer(self, message: AIMessage, request: Request) -> Answer:
+    def _answer(self, message: AIMessage, request: Request, spent: list[UsageMetadata]) -> Answer:
+        """``spent`` is the usage of each model that was asked, where a chain asks several."""
         from langchain_core.messages import AIMessage
+        from langchain_core.messages.ai import add_usage
         from langchain_core.messages.utils import count_tokens_approximately
 
         if not isinstance(message, AIMessage):
@@ -161,10 +174,15 @@ class LangChainTeacher:
         logprobs = _top_logprobs(message) if request.top_logprobs else None
         if request.top_logprobs and text and not logprobs:
             raise no_logprobs(self.name)
-        usage = usage or {  # a server that does not count
-            "input_tokens": count_tokens_approximately(self._messages(request)),
-            "output_tokens": count_tokens_approximately([message]),
-        }
+        if usage and usage.get("total_cost") == 0:  # LangChain's mark of an answer from its cache
+            usage = {"input_tokens": 0, "output_tokens": 0}
+        elif spent:
+            usage = reduce(add_usage, spent)
+        elif not usage:  # a server that does not count
+            usage = {
+                "input_tokens": count_tokens_approximately(self._messages(request)),
+                "output_tokens": count_tokens_approximately([message]),
+            }
         cached = usage.get("input_token_details") or {}
         # Anthropic's cache writes come under the names of their lifetimes.
         written = ("cache_creation", "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
