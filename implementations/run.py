@@ -218,8 +218,9 @@ def _embedded(work: Workspace) -> Path:
     """The folder of the embedded model."""
     folder = work.root / "models" / "embedded" / "model"
     if not folder.exists():
-        with work.stages.stage(f"Unpack the embedded teacher ({embedded.NAME})", None), disk_errors(folder):
-            embedded.materialize(folder)
+        title = f"Unpack the embedded teacher ({embedded.NAME})"
+        with work.stages.stage(title, embedded.TENSORS) as advance, disk_errors(folder):
+            embedded.materialize(folder, advance)
     return folder
 
 
