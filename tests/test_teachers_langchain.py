@@ -338,6 +338,30 @@ def test_a_server_that_counts_no_tokens(serve):
     assert answer.prompt_tokens > 0 and answer.completion_tokens > 0
 
 
+@pytest.mark.parametrize(
+    ("name", "environment", "leaves"),
+    [
+        ("openai:m", {}, True),
+        ("openai:m", {"OPENAI_BASE_URL": "http://127.0.0.1:8080/v1"}, False),
+        ("openai:m", {"OPENAI_BASE_URL": "http://[::1]:8080/v1"}, False),
+        ("openai:m", {"OPENAI_BASE_URL": "http://localhost.example:8080/v1"}, True),
+        ("openai:m", {"OPENAI_BASE_URL": "http://localhost:8080/v1", "LANGSMITH_TRACING": "true"}, True),
+        ("ollama:m", {}, False),
+        ("ollama:m", {"OLLAMA_HOST": "gpu:11434"}, True),
+        ("mistralai:m", {}, True),
+    ],
+)
+def test_where_prompts_go(monkeypatch, name, environment, leaves):
+    from langsmith.utils import get_env_var
+
+    get_env_var.cache_clear()  # it reads a variable once in a process
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    assert LangChainTeacher(name).leaves_machine == leaves
+    get_env_var.cache_clear()
+
+
 def test_a_chat_model_of_the_users_own():
     from langchain_core.language_models import GenericFakeChatModel
     from langchain_core.messages import AIMessage

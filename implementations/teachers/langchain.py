@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from ..errors import InputError
 from ..registry import PLATFORMS
 from .teacher import Answer, Busy, Dropped, Rejected, Request
-from .wire import failure, kind_of, lost, needs, no_logprobs, said
+from .wire import failure, is_here, kind_of, lost, needs, no_logprobs, said
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -70,6 +70,11 @@ class LangChainTeacher:
         self.name = f"langchain:{model}"
         self.identity = self.name if chat is not None else f"{self.name}{_elsewhere(model)}"
         self._given, self._opened = chat, None
+
+    @property
+    def leaves_machine(self) -> bool:
+        """Whether prompts go elsewhere, as far as the endpoint's address tells."""
+        return self._given is not None or not _stays_here(self.model)
 
     @property
     def chat(self) -> Runnable:
@@ -285,10 +290,24 @@ def _speaks_anthropic(chat: Runnable) -> bool:
     return "anthropic_api_url" in getattr(type(chat), "model_fields", {})
 
 
+def _endpoint(model: str) -> str:
+    """What the environment says of where the provider's server is, nothing where it says nothing."""
+    variables, _ = ENDPOINTS.get(_provider(model), ((), ""))
+    return next((os.environ[name] for name in variables if os.environ.get(name)), "")
+
+
+def _stays_here(model: str) -> bool:
+    """Whether the server is on this machine, and LangSmith does not get every prompt as well."""
+    with needs("langchain", "langchain"):
+        from langsmith.utils import tracing_is_enabled
+    endpoint = _endpoint(model) or ("localhost" if _provider(model) == "ollama" else "")
+    return bool(endpoint) and is_here(endpoint) and not tracing_is_enabled()
+
+
 def _elsewhere(model: str) -> str:
     """``@host:port/path`` of a server that is not the provider's own: it may serve other weights by the same name."""
-    variables, own = ENDPOINTS.get(_provider(model), ((), ""))
-    url = next((os.environ[name] for name in variables if os.environ.get(name)), "")
+    _, own = ENDPOINTS.get(_provider(model), ((), ""))
+    url = _endpoint(model)
     parts = urlsplit(url if "//" in url else f"//{url}")
     place = parts.netloc.rpartition("@")[2].lower()  # without credentials
     return f"@{place}{parts.path.rstrip('/')}" if place and place != own else ""

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InputError, ModelMissing
 from ..registry import PLATFORMS
 from .teacher import Answer, Dropped, Rejected, Request
-from .wire import failure, kind_of, lost, needs, said
+from .wire import failure, is_here, kind_of, lost, needs, said
 
 if TYPE_CHECKING:
     from ollama import AsyncClient, ChatResponse, Client, ListResponse, ResponseError
@@ -53,7 +53,7 @@ class OllamaTeacher:
         self.name = f"ollama:{model}"
         found = _find(model, timeout)
         self.identity = f"ollama:{found.model}@{found.digest}"
-        self.leaves_machine = not _is_here() or str(found.model).endswith("cloud")
+        self.leaves_machine = not is_here(_address()) or str(found.model).endswith("cloud")
         family = found.details.family if found.details else ""
         self._think: bool | str = "low" if family in NEVER_STOP_THINKING else False
         self._client: AsyncClient | None = None
@@ -229,11 +229,6 @@ def _no_such_model(model: str) -> ModelMissing:
 def _address() -> str:
     """Where the server is said to be, without credentials."""
     return (os.environ.get("OLLAMA_HOST") or "http://127.0.0.1:11434").rpartition("@")[2]
-
-
-def _is_here() -> bool:
-    host = re.sub(r"^\w+://", "", _address())
-    return host.startswith((":", "localhost", "127.", "0.0.0.0", "[::1]", "[::]"))
 
 
 def _likeliest(token: Logprob) -> tuple[tuple[str, float], ...]:

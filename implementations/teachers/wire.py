@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from ..errors import InputError
 from .teacher import Busy, Dropped, Kind, Rejected, Request
@@ -117,6 +119,15 @@ def said(message: object, request: Request) -> str:
         return ""
     line = re.sub(r"\bsk-\S+|(?=\S*\d)[\w+/=*-]{20,}", "…", line)
     return line if len(line) <= LONGEST_REASON else f"{line[: LONGEST_REASON - 1]}…"
+
+
+def is_here(address: str) -> bool:
+    """Whether ``address``, a URL or HOST:PORT, is on this machine."""
+    host = urlsplit(address if "//" in address else f"//{address}").hostname or "localhost"
+    try:
+        return ip_address(host).is_loopback or ip_address(host).is_unspecified
+    except ValueError:  # a name
+        return host == "localhost"
 
 
 def no_logprobs(name: str) -> InputError:
