@@ -31,8 +31,8 @@ from .arms import TITLES, Arms
 SIZES = Sizes(gold=48, dev=0, transfer=240, heldout=48, unseen=24)
 SMOKE_SIZES = Sizes(gold=4, dev=0, transfer=8, heldout=2, unseen=2)
 STUDENT_LAYERS = "10"  # every third of the default teacher's 30
-TEACHER_TRAINING = TrainConfig(steps=28, learning_rate=3e-4, batch=4)
-STUDENT_TRAINING = TrainConfig(steps=96, learning_rate=1e-3, batch=4)
+TEACHER_TRAINING = TrainConfig(steps=24, learning_rate=3e-4, batch=4)
+STUDENT_TRAINING = TrainConfig(steps=116, learning_rate=1e-3, batch=4)
 LEARNING_RATES = (5e-4, 1e-3)  # tried for both student arms when a record is made
 
 
