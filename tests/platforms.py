@@ -32,7 +32,7 @@ def _vertex(url: str, folder: Path) -> dict[str, str]:
         json.dumps(
             {
                 "type": "external_account",
-                "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/q",
+                "audience": "a pool",  # named in full, google-auth would ask Google which regions it may use
                 "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
                 "token_url": f"{url}/token",
                 "credential_source": {"file": str(folder / "subject")},
@@ -41,6 +41,8 @@ def _vertex(url: str, folder: Path) -> dict[str, str]:
     )
     return {
         "GOOGLE_VERTEX_BASE_URL": url,
+        "STORAGE_EMULATOR_HOST": url,
+        "GOOGLE_CLOUD_STORAGE_BUCKET": vertex.BUCKET,
         "GOOGLE_CLOUD_PROJECT": "proj",
         "GOOGLE_APPLICATION_CREDENTIALS": str(credentials),
         "CLOUDSDK_CONFIG": str(folder / "gcloud"),

@@ -10,12 +10,15 @@ import signal
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from loopback import Break, Call, Loopback, Reply, echo
+from platforms import PLATFORMS
 from protocols import claude as protocol
 
 from implementations.errors import InputError
@@ -23,13 +26,14 @@ from implementations.teachers import gate, ledger, remote, wire
 from implementations.teachers.claude import ClaudeTeacher
 from implementations.teachers.collect import Collected, Collector
 from implementations.teachers.ledger import Ledger, Outcome
+from implementations.teachers.open import open_remote
 from implementations.teachers.prices import given
 from implementations.teachers.spending import Spending
-from implementations.teachers.teacher import Kind, Request
+from implementations.teachers.teacher import Kind, RemoteTeacher, Request
 
 MODEL = "claude-haiku-5-5"
 PRICE = given(1.0, 5.0)
-MESSAGES, BATCHES = "/v1/messages", "/v1/messages/batches"
+MESSAGES = "/v1/messages"
 OVERLOADED = protocol.error("overloaded_error", headers={"retry-after": "0"})
 BUSY = protocol.error("rate_limit_error", headers={"retry-after": "0"})
 BROKEN = protocol.error("api_error", "no")
@@ -59,10 +63,10 @@ def questions(number: int) -> list[Request]:
     return [Request("say it loudly", f"prompt number {i} of them", 8) for i in range(number)]
 
 
-def collect(path: Path, requests: list[Request], **spending) -> Collected:
+def collect(path: Path, requests: list[Request], teacher: RemoteTeacher | None = None, **spending) -> Collected:
     spending = {"concurrency": 8, "given_price": PRICE, "batch": False} | spending
     with Ledger(path / "ledger.sqlite") as ledger, Collector(ledger, Spending(**spending)) as collector:
-        return collector.collect(ClaudeTeacher(MODEL, timeout=1.0), requests)
+        return collector.collect(teacher or ClaudeTeacher(MODEL, timeout=1.0), requests)
 
 
 def asked(server: Loopback) -> Counter[str]:
@@ -84,9 +88,9 @@ def billed(server: Loopback) -> float:
     return usd
 
 
-def outcomes(path: Path, requests: list[Request]) -> dict[Outcome, int]:
+def outcomes(path: Path, requests: list[Request], teacher: RemoteTeacher | None = None) -> dict[Outcome, int]:
     with Ledger(path / "ledger.sqlite") as ledger:
-        return ledger.outcomes(ClaudeTeacher(MODEL).identity, requests)[0]
+        return ledger.outcomes((teacher or ClaudeTeacher(MODEL)).identity, requests)[0]
 
 
 def test_each_prompt_is_asked_once_and_paid_once(serve, tmp_path):
@@ -254,29 +258,25 @@ def test_a_date_to_come_back_at_is_not_trusted_when_the_clock_jumps(serve, tmp_p
     assert not got.why_pending and len([c for c in server.served if c.path == MESSAGES]) == 60
 
 
-def test_a_job_whose_id_was_lost_is_found_though_the_clock_jumped(serve, tmp_path, jumps):
-    server = serve(lambda n, call: Break.RESET if (call.method, call.path) == ("POST", BATCHES) else None)
-    with pytest.raises(InputError, match="no word whether the job was taken"):
-        collect(tmp_path, questions(20), batch=True)
-    got = collect(tmp_path, questions(20), batch=True)
-    assert jobs(server) == 1 and not got.why_pending
-
-
 # ------------------------------------------------------------------------------------------------- kill -9
 
 
-def _child(path: str, number: int, environment: dict[str, str], batch: bool) -> None:
+def _child(path: str, number: int, environment: dict[str, str], spec: str | None) -> None:
     os.environ.update(environment)
-    collect(Path(path), questions(number), batch=batch)
+    collect(Path(path), questions(number), spec and open_remote(spec), batch=spec is not None)
 
 
-def kill_until_done(path: Path, number: int, rng: random.Random, longest: float, batch: bool = False) -> int:
-    """Collect in processes that are killed after random times; how many kills it took until one got to its end."""
+def kill_until_done(path: Path, number: int, rng: random.Random, longest: float, spec: str | None = None) -> int:
+    """Collect in processes that are killed after random times; how many kills it took until one got to its end.
+
+    With ``spec``, what --teacher says, in a job.
+    """
     forking = multiprocessing.get_context("forkserver")
-    forking.set_forkserver_preload(["anthropic", "test_collect"])
-    environment = {n: v for n, v in os.environ.items() if n.startswith("ANTHROPIC") or n == "HOME"}
+    sdks = ["anthropic", "google.genai", "google.cloud.storage", "google.cloud.aiplatform_v1.services.job_service"]
+    forking.set_forkserver_preload([*sdks, "test_collect"])
+    environment = dict(os.environ)
     for kills in range(1000):
-        process = forking.Process(target=_child, args=(str(path), number, environment, batch))
+        process = forking.Process(target=_child, args=(str(path), number, environment, spec))
         process.start()
         process.join(rng.uniform(0.02, longest) * 1.1**kills)  # or a busy machine would never get to the end
         if process.exitcode is None:
@@ -310,55 +310,115 @@ def test_killed_at_fifty_random_points_nothing_is_lost_and_nothing_asked_again(s
 # ------------------------------------------------------------------------------------------------- jobs
 
 
-def jobs(server: Loopback) -> int:
-    return server.paths[f"POST {BATCHES}"]
+class JobsOf(NamedTuple):
+    """What differs between platforms that take jobs.
+
+    ``made`` is the call that makes one. ``later`` is what may become of a request that goes into another job,
+    ``never`` of one that is not asked again.
+    """
+
+    made: str
+    later: tuple[str, ...]
+    never: str
 
 
-def test_a_job_answers_all_at_its_own_price(serve, tmp_path):
-    server = serve()
-    got = collect(tmp_path, questions(30), batch=True, given_price=given(1.0, 5.0))
+JOBS = {
+    "claude": JobsOf(
+        "POST /v1/messages/batches",
+        ("errored:api_error", "expired", "canceled", "missing"),
+        "errored:invalid_request_error",
+    ),
+    "vertex": JobsOf(
+        "POST /v1/projects/proj/locations/global/batchPredictionJobs",
+        ("INTERNAL", "UNAVAILABLE", "RESOURCE_EXHAUSTED", "missing"),
+        "INVALID_ARGUMENT",
+    ),
+}
+
+
+@pytest.fixture(params=JOBS)
+def platform(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def serve_jobs(platform, start, monkeypatch, tmp_path):
+    """Starts the platform's API, with an echo behind it; the environment points there."""
+
+    def serve(fault=lambda n, call: None, **how) -> Loopback:
+        server = start(PLATFORMS[platform].respond(echo, **how), fault)
+        for variable, value in PLATFORMS[platform].environment(server.url, tmp_path).items():
+            monkeypatch.setenv(variable, value)
+        return server
+
+    return serve
+
+
+def teacher_of(platform: str) -> RemoteTeacher:
+    return open_remote(PLATFORMS[platform].teacher)
+
+
+def jobs(server: Loopback, platform: str) -> int:
+    return server.paths[JOBS[platform].made]
+
+
+def singles(server: Loopback, platform: str) -> int:
+    return sum(map(PLATFORMS[platform].asks, server.calls))
+
+
+def test_a_job_answers_all_at_its_own_price(serve_jobs, platform, tmp_path):
+    server = serve_jobs()
+    price = given(1.0, 5.0)
+    halved = replace(price, batch=0.5)
+    got = collect(tmp_path, questions(30), teacher_of(platform), batch=True, given_price=halved)
     assert [a.text for a in got.answers] == [r.prompt.upper() for r in questions(30)]
-    assert jobs(server) == 1 and not asked(server) and got.outcomes == {Outcome.ANSWERED: 30}
+    assert jobs(server, platform) == 1 and not singles(server, platform) and got.outcomes == {Outcome.ANSWERED: 30}
+    assert got.usd == pytest.approx(sum(price.cost(a.prompt_tokens, a.completion_tokens) for a in got.answers) / 2)
 
 
-def test_what_a_job_leaves_out_goes_into_another(serve, tmp_path):
-    kinds = ("succeeded", "errored:api_error", "expired", "canceled", "missing", "errored:invalid_request_error")
+def test_what_a_job_leaves_out_goes_into_another(serve_jobs, platform, tmp_path):
+    kinds = ("succeeded", *JOBS[platform].later, JOBS[platform].never)
     seen: Counter = Counter()
 
     def outcome(row: int, text: str) -> str:
         seen[text] += 1
         return kinds[row % 6] if seen[text] == 1 else "succeeded"
 
-    server = serve(outcome=outcome)
-    got = collect(tmp_path, questions(60), batch=True)
+    server = serve_jobs(outcome=outcome)
+    got = collect(tmp_path, questions(60), teacher_of(platform), batch=True)
     assert Counter(a.kind for a in got.answers) == {Kind.COMPLETE: 50, Kind.FAILED: 10}
-    assert jobs(server) == 2 and not got.why_pending
+    assert jobs(server, platform) == 2 and not got.why_pending
     assert got.outcomes == {Outcome.ANSWERED: 50, Outcome.DROPPED: 40, Outcome.REJECTED: 10}
 
 
-def test_a_job_outlives_the_process(serve, tmp_path, monkeypatch):
-    server = serve(polls=12)
+def test_a_job_outlives_the_process(serve_jobs, platform, tmp_path, monkeypatch):
+    server = serve_jobs(polls=12)
     threading.Timer(1.2, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
-        collect(tmp_path, questions(20), batch=True)
-    assert outcomes(tmp_path, questions(20)) == {Outcome.UNDER_WAY: 20}
+        collect(tmp_path, questions(20), teacher_of(platform), batch=True)
+    assert outcomes(tmp_path, questions(20), teacher_of(platform)) == {Outcome.UNDER_WAY: 20}
     monkeypatch.setattr("implementations.teachers.jobs.LAST_POLL", 0.01)
     monkeypatch.setattr("implementations.teachers.jobs.FIRST_POLL", 0.01)
-    got = collect(tmp_path, questions(25), batch=False)  # the job is fetched, the other five are asked
-    assert jobs(server) == 1 and sum(asked(server).values()) == 5 and not got.why_pending
+    # The job is fetched, the other five are asked.
+    got = collect(tmp_path, questions(25), teacher_of(platform), batch=False)
+    assert jobs(server, platform) == 1 and singles(server, platform) == 5 and not got.why_pending
 
 
-def test_a_job_whose_id_was_lost_is_found(serve, tmp_path):
-    server = serve(lambda n, call: Break.RESET if (call.method, call.path) == ("POST", BATCHES) else None)
+@pytest.mark.parametrize("clock", ["steady", "jumping"])
+def test_a_job_whose_id_was_lost_is_found(serve_jobs, platform, tmp_path, clock, request):
+    if clock == "jumping":
+        request.getfixturevalue("jumps")
+    made = JOBS[platform].made
+    server = serve_jobs(lambda n, call: Break.RESET if f"{call.method} {call.path}" == made else None)
     with pytest.raises(InputError, match="no word whether the job was taken"):
-        collect(tmp_path, questions(20), batch=True)
-    got = collect(tmp_path, questions(20), batch=True)
-    assert jobs(server) == 1 and not got.why_pending
+        collect(tmp_path, questions(20), teacher_of(platform), batch=True)
+    got = collect(tmp_path, questions(20), teacher_of(platform), batch=True)
+    assert jobs(server, platform) == 1 and not got.why_pending
 
 
-def test_a_job_survives_kills(serve, tmp_path):
-    server = serve(polls=3)
-    kills = kill_until_done(tmp_path, 40, random.Random(3), 0.6, batch=True)
+def test_a_job_survives_kills(serve_jobs, platform, tmp_path):
+    server = serve_jobs(polls=3)
+    kills = kill_until_done(tmp_path, 40, random.Random(3), 0.6, PLATFORMS[platform].teacher)
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
-        assert len(ledger.known(ClaudeTeacher(MODEL).identity, questions(40))) == 40
-    assert kills and jobs(server) == 1
+        assert len(ledger.known(teacher_of(platform).identity, questions(40))) == 40
+    assert kills and jobs(server, platform) == 1

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from contextlib import suppress
 
 import pytest
 
 from implementations.errors import InputError
 from implementations.registry import Signal
+from implementations.teachers import ledger as module
 from implementations.teachers.collect import Collected, Collector
 from implementations.teachers.ledger import Ledger
 from implementations.teachers.teacher import Answer, Kind, Request
@@ -98,3 +101,15 @@ def test_a_full_disk_keeps_what_was_answered(tmp_path):
         with pytest.raises(InputError, match=r"database or disk is full; .* every answer that was committed is kept"):
             ledger.add("one", [(Request("say", "c" * 100_000, 8), Answer("x", Kind.COMPLETE, 1, 1, 0.1))])
     assert sqlite3.connect(path).execute("SELECT count(*) FROM answers").fetchone() == (2,)
+
+
+def test_a_ledger_that_was_cut_off_while_it_was_made_is_made_again(tmp_path, monkeypatch):
+    pid = os.fork()
+    if not pid:
+        monkeypatch.setattr(module, "SCHEMA", f"{module.SCHEMA}; SELECT * FROM gone")
+        with suppress(InputError):
+            Ledger(tmp_path / "ledger.sqlite")
+        os._exit(0)
+    os.waitpid(pid, 0)
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        assert len(ledger) == 0

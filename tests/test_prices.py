@@ -42,6 +42,13 @@ def test_cost_of_a_request(tmp_path):
     assert price.cost(1_000_000, 100_000, 300_000, 200_000, batch=True) == pytest.approx(0.64)
 
 
+def test_where_the_discounts_of_a_job_and_of_a_cache_do_not_add_up(tmp_path):
+    alone = PAGE.replace("batch: 0.5", "batch: 0.5\n  batch_cached: 1")
+    price = load(table(tmp_path, alone))["claude"]["tortoise"]
+    assert price.cost(1_000_000, 100_000, 300_000, 200_000, batch=True) == pytest.approx((0.5 + 0.25 + 0.5) / 2 + 0.03)
+    assert price.cost(1_000_000, 0, 1_000_000) == price.cost(1_000_000, 0, 1_000_000, batch=True) == pytest.approx(0.1)
+
+
 def test_cached_tokens_without_a_price_of_their_own_cost_as_much_as_others():
     price = given(2, 8)
     assert price.cost(1_000_000, 0, 400_000, 600_000, batch=True) == 2

@@ -7,14 +7,20 @@ import json
 import sys
 import threading
 import time
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from loopback import Break, Loopback, Reply, Written, answers, echo, one_authority
+from loopback import Break, Call, Loopback, Reply, Written, answers, echo, one_authority, with_teacher
+from platforms import PLATFORMS
 from protocols import vertex as protocol
 
 from implementations.errors import InputError
-from implementations.teachers.teacher import Busy, Dropped, Kind, Rejected, RemoteTeacher, Request
+from implementations.teachers.spending import BATCH_FROM, Spending
+from implementations.teachers.teacher import BatchTeacher, Busy, Dropped, Kind, Rejected, RemoteTeacher, Request
 from implementations.teachers.vertex import VertexTeacher, open_teacher
+from implementations.teachers.vertex_batch import _endpoint
 
 MODEL = "gemini-2.5-flash"
 REQUEST = Request("say it loudly", "a b c", 8)
@@ -36,25 +42,13 @@ def environment(monkeypatch, tmp_path):
 def serve(start, monkeypatch, tmp_path):
     """Starts a server that speaks Vertex AI's protocol; the environment points there, with credentials it takes."""
 
-    def serve(model=echo, fault=lambda n, call: None) -> Loopback:
+    def serve(model=echo, fault=lambda n, call: None, **how) -> Loopback:
         def asked(n, call):
             return None if call.path == "/token" else fault(n, call)
 
-        server = start(protocol.respond(model), asked)
-        monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", server.url)
-        (tmp_path / "subject").write_text("who this machine is")
-        (tmp_path / "credentials.json").write_text(
-            json.dumps(
-                {
-                    "type": "external_account",
-                    "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/q",
-                    "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
-                    "token_url": f"{server.url}/token",
-                    "credential_source": {"file": str(tmp_path / "subject")},
-                }
-            )
-        )
-        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "credentials.json"))
+        server = start(protocol.respond(model, **how), asked)
+        for variable, value in PLATFORMS["vertex"].environment(server.url, tmp_path).items():
+            monkeypatch.setenv(variable, value)
         return server
 
     return serve
@@ -92,7 +86,7 @@ def test_an_answer_with_its_usage(serve):
 def test_it_is_a_remote_teacher(serve, monkeypatch):
     serve()
     teacher = open_teacher(MODEL)
-    assert isinstance(teacher, RemoteTeacher)
+    assert isinstance(teacher, RemoteTeacher) and isinstance(teacher, BatchTeacher)
     assert (teacher.name, teacher.platform, teacher.model) == (f"vertex:{MODEL}", "vertex", MODEL)
     assert teacher.identity.startswith(f"vertex:{MODEL}@127.0.0.1:")
     monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", "https://eu-aiplatform.googleapis.com")
@@ -361,3 +355,358 @@ def test_tokens_are_counted_by_the_platform(serve):
     assert asyncio.run(count(REQUEST)) == 6
     assert asyncio.run(count(Request("", "a b", 8))) == 2
     assert not generated(server)
+
+
+# ------------------------------------------------------------------------------------------------- jobs
+
+
+JOBS = "/batchPredictionJobs"
+
+
+def run(act, model=MODEL, **options):
+    return with_teacher(VertexTeacher(model, **options), act)
+
+
+def keys(count: int) -> dict[str, Request]:
+    requests = [Request("say", f"a {i}", 8) for i in range(count)]
+    return {request.key("vertex"): request for request in requests}
+
+
+async def fetch(teacher, job: str) -> list:
+    return [row async for row in teacher.results(job)]
+
+
+def through(requests: dict[str, Request], model=MODEL) -> dict:
+    """What becomes of ``requests`` in a job of their own."""
+
+    async def whole(teacher):
+        job = await teacher.submit(requests)
+        while not (await teacher.progress(job))[1]:
+            pass
+        return dict(await fetch(teacher, job))
+
+    return run(whole, model)
+
+
+def files(server: Loopback) -> dict[str, bytes]:
+    """What is in the bucket, by the last part of the name."""
+    return {name.rpartition("/")[2]: data for name, data in server.respond.__self__.files.items()}
+
+
+def created(server: Loopback) -> list[Call]:
+    return [call for call in server.calls if call.method == "POST" and call.path.endswith(JOBS)]
+
+
+def on(method: str, end: str, fault):
+    """The fault, for calls of that method whose path ends so."""
+    return lambda n, call: fault if call.method == method and call.path.endswith(end) else None
+
+
+def test_a_job_from_start_to_end(serve):
+    server = serve(polls=2)
+    requests = keys(20)
+
+    async def whole(teacher):
+        job = await teacher.submit(requests)
+        with pytest.raises(Dropped, match="has not ended"):
+            await fetch(teacher, job)
+        seen = [await teacher.progress(job) for _ in range(2)]
+        return job, seen, await fetch(teacher, job)
+
+    job, seen, rows = run(whole)
+    assert job == "projects/proj/locations/global/batchPredictionJobs/1" and seen == [(0, False), (20, True)]
+    assert {key: answer.text for key, answer in rows} == {k: r.prompt.upper() for k, r in requests.items()}
+    assert [key for key, _ in rows] != list(requests)  # in an order of their own
+    assert all(answer.kind is Kind.COMPLETE and answer.prompt_tokens == 3 for _, answer in rows)
+    [call] = created(server)
+    assert call.path == "/v1/projects/proj/locations/global/batchPredictionJobs"
+    body = call.json
+    assert body["model"] == f"publishers/google/models/{MODEL}"
+    [source] = body["inputConfig"]["gcsSource"]["uris"]
+    assert source.startswith(f"gs://{protocol.BUCKET}/distillation-patterns/20")
+    assert (body["inputConfig"]["instancesFormat"], body["outputConfig"]["predictionsFormat"]) == ("jsonl", "jsonl")
+    assert set(files(server)) == {"requests.jsonl", "keys.json", "predictions.jsonl"}
+    assert b"a 1" not in files(server)["keys.json"]
+
+
+@pytest.mark.parametrize("model", ["gemini-2.0-flash", "gemini-2.5-flash", "gemini-2.5-pro", "gemini-3.5-flash"])
+def test_a_row_is_the_body_of_a_single_request(serve, model):
+    from google.genai.types import GenerationConfig
+
+    schema = '{"type": "object", "properties": {"n": {"type": ["integer", "null"], "default": null}}}'
+    for asked in (REQUEST, Request("", "è\n", 8), Request("a", "b", 9, schema), Request("a", "c", 9, top_logprobs=2)):
+        server = serve()
+        ask(asked, model)
+        [single] = generated(server)
+        through({asked.key("vertex"): asked}, model)
+        [line] = files(server)["requests.jsonl"].splitlines()
+        row, body = json.loads(line)["request"], single.json
+        # The SDK sends some names in snake case, which the interface takes too.
+        configs = [GenerationConfig.model_validate(part.pop("generationConfig")) for part in (row, body)]
+        assert row == body and configs[0] == configs[1]
+
+
+def test_what_becomes_of_the_rows_of_a_job(serve):
+    outcomes = ["succeeded", "INVALID_ARGUMENT", "RESOURCE_EXHAUSTED", "INTERNAL", "missing"]
+    serve(outcome=lambda row, prompt: outcomes[row])
+    requests = keys(5)
+    rows = through(requests)
+    answered, rejected, exhausted, internal, missing = (rows.get(key) for key in requests)
+    assert answered.text == "A 0" and missing is None
+    assert isinstance(rejected, Rejected) and str(rejected) == "INVALID_ARGUMENT"
+    for error, reason in ((exhausted, "RESOURCE_EXHAUSTED"), (internal, "INTERNAL")):
+        assert isinstance(error, Dropped) and str(error) == reason and not error.billed
+
+
+def test_log_probabilities_of_a_job(serve):
+    serve()
+    asked = Request("say", "a b", 8, top_logprobs=2)
+    [answer] = through({"k": asked}).values()
+    assert answer.top_logprobs == ((("A ", -0.1), ("other ", -2.4)), (("B ", -0.1), ("other ", -2.4)))
+
+
+def test_rows_that_are_not_as_they_should_be(serve):
+    """One that cannot be read costs its own answer and no other; what is new in one is passed over."""
+    server = serve()
+    requests = keys(5)
+    unknown, blocked, empty, odd, whole = requests
+    body = protocol.response(echo("", "a", 9))
+    body["candidates"][0]["newField"] = body["newField"] = {"x": 1}
+
+    async def act(teacher):
+        job = await teacher.submit(requests)
+        await teacher.progress(job)
+        [name] = [name for name in server.respond.__self__.files if name.endswith("predictions.jsonl")]
+        rows = [json.loads(line) for line in server.respond.__self__.files[name].splitlines()]
+        rows.sort(key=lambda row: row["request"]["contents"][0]["parts"][0]["text"])
+        rows[0]["request"] = {"contents": [{"parts": [{"text": "never asked"}]}]}
+        rows[1]["response"] = protocol.blocked("PROHIBITED_CONTENT").body
+        rows[2]["response"] = {}
+        rows[3]["response"] = {"candidates": "none"}
+        rows[4]["response"] = body
+        rows.append({"status": "Something went wrong", "request": None, "response": None})
+        server.respond.__self__.files[name] = "".join(json.dumps(row) + "\n" for row in rows).encode()
+        return dict(await fetch(teacher, job))
+
+    rows = run(act)
+    assert unknown not in rows and len(rows) == 4
+    assert (rows[blocked].kind, rows[blocked].reason) == (Kind.REFUSED, "the prompt was blocked: PROHIBITED_CONTENT")
+    assert isinstance(rows[empty], Dropped) and isinstance(rows[odd], Dropped)
+    assert rows[whole].text == "A"
+
+
+def test_equal_prompts_are_told_apart_by_their_instructions(serve):
+    serve(lambda instruction, prompt, limit: Written(f"{instruction}: {prompt}", 4, 3, False, []))
+    requests = {f"{i}{j}": Request(f"do {i}", f"word {j}", 8) for i in range(3) for j in range(3)}
+    requests["none"] = Request("", "word 0", 8)
+    rows = through(requests)
+    assert {key: answer.text for key, answer in rows.items()} == {
+        key: f"{request.instruction}: {request.prompt}" for key, request in requests.items()
+    }
+
+
+def test_requests_that_differ_in_nothing_that_comes_back(serve):
+    server = serve()
+    with pytest.raises(InputError, match=r"the same instruction and prompt, .* cannot be told apart; give --no-batch"):
+        through({"a": REQUEST, "b": replace(REQUEST, max_new_tokens=9)})
+    assert not server.calls
+
+
+def test_a_file_of_requests_too_large_for_one_upload(serve):
+    server = serve()
+    requests = {str(i): Request("", f"{i} {'x' * 3_000_000}", 1) for i in range(4)}
+    assert {key: answer.text for key, answer in through(requests).items()} == {key: key for key in requests}
+    uploads = Counter(call.query["uploadType"] for call in server.calls if call.path.startswith("/upload/"))
+    assert uploads == {"multipart": 1, "resumable": 2} and len(files(server)["requests.jsonl"]) > 8 << 20
+
+
+def test_an_upload_is_tried_again_and_the_job_started_once(serve):
+    faults = iter([protocol.error(503, "UNAVAILABLE", "Try later."), Break.RESET])
+    server = serve(fault=lambda n, call: next(faults, None) if call.path.startswith("/upload/") else None)
+    assert len(through(keys(2))) == 2 and len(created(server)) == 1
+
+
+def test_a_job_is_found_by_size_time_and_model(serve):
+    serve()
+
+    async def whole(teacher):
+        before = datetime.now(UTC)
+        jobs = [await teacher.submit(keys(size)) for size in (2, 3, 2)]
+        after = datetime.now(UTC) + timedelta(seconds=1)
+        other = await VertexTeacher("gemini-2.5-pro").find(before, 2)
+        return jobs, [await teacher.find(before, 2), await teacher.find(before, 5), await teacher.find(after, 2), other]
+
+    jobs, found = run(whole)
+    assert found == [[jobs[2], jobs[0]], [], [], []]
+
+
+def test_finding_goes_through_every_page(serve, monkeypatch):
+    monkeypatch.setattr(protocol, "PAGE", 2)
+    server = serve()
+
+    async def whole(teacher):
+        before = datetime.now(UTC)
+        return [await teacher.submit(keys(1)) for _ in range(5)], await teacher.find(before, 1)
+
+    jobs, found = run(whole)
+    assert found == jobs[::-1] and server.paths["GET /v1/projects/proj/locations/global/batchPredictionJobs"] == 3
+
+
+def test_a_cancelled_job(serve):
+    serve(polls=100)
+
+    async def whole(teacher):
+        job = await teacher.submit(keys(2))
+        await teacher.cancel(job)
+        return await teacher.progress(job), await fetch(teacher, job)
+
+    progress, rows = run(whole)
+    assert progress == (0, True) and [str(error) for _, error in rows] == ["cancelled"] * 2
+
+
+def test_a_job_that_fails_says_where_to_look(serve):
+    serve(ends="FAILED")
+    rows = through(keys(3))
+    assert rows.keys() == keys(3).keys()
+    for error in rows.values():
+        assert isinstance(error, Dropped) and not error.billed
+        assert str(error) == (
+            "the job failed (PERMISSION_DENIED); see projects/proj/locations/global/batchPredictionJobs/1 in the "
+            "Google Cloud console"
+        )
+
+
+def test_a_job_that_expires_gives_what_it_has(serve):
+    serve(ends="EXPIRED", outcome=lambda row, prompt: ("succeeded", "missing")[row % 2])
+    requests = keys(4)
+    rows = through(requests)
+    assert [getattr(rows[key], "text", str(rows[key])) for key in requests] == ["A 0", "expired", "A 2", "expired"]
+
+
+def test_a_job_whose_files_are_gone(serve):
+    server = serve()
+
+    async def whole(teacher):
+        job = await teacher.submit(keys(2))
+        await teacher.progress(job)
+        server.respond.__self__.files.clear()
+        return await fetch(teacher, job)
+
+    assert run(whole) == []
+
+
+def test_without_a_bucket_there_are_no_jobs(serve, monkeypatch):
+    server = serve()
+    assert VertexTeacher(MODEL).why_no_jobs == ""
+    assert Spending().in_jobs(VertexTeacher(MODEL), BATCH_FROM)
+    monkeypatch.delenv("GOOGLE_CLOUD_STORAGE_BUCKET")
+    assert not Spending().in_jobs(VertexTeacher(MODEL), BATCH_FROM)
+    with pytest.raises(InputError, match=r"^--batch: vertex: no bucket .*; set GOOGLE_CLOUD_STORAGE_BUCKET to "):
+        Spending(batch=True).check(VertexTeacher(MODEL))
+    monkeypatch.setenv("GOOGLE_CLOUD_STORAGE_BUCKET", f"gs://{protocol.BUCKET}/")
+    assert len(through(keys(2))) == 2 and len(created(server)) == 1
+    assert "Google's own models" in VertexTeacher("publishers/mistral/models/small").why_no_jobs
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (
+            on("POST", "/o", protocol.error(403, "PERMISSION_DENIED", f"No, {protocol.TOKEN}")),
+            "objectUser on it",
+        ),
+        (on("POST", JOBS, protocol.error(403, "PERMISSION_DENIED", f"No, {protocol.TOKEN}")), "roles/aiplatform.user"),
+        (on("POST", JOBS, protocol.error(401, "UNAUTHENTICATED", f"No, {protocol.TOKEN}")), "HTTP 401"),
+    ],
+)
+def test_access_that_a_job_does_not_have(serve, fault, message):
+    serve(fault=fault)
+    with pytest.raises(InputError, match=rf"^vertex:{MODEL}: Google Cloud refused access .*{message}") as caught:
+        through(keys(1))
+    assert protocol.TOKEN not in str(caught.value)
+
+
+def test_a_bucket_that_is_not_there(serve, monkeypatch):
+    server = serve()
+    monkeypatch.setenv("GOOGLE_CLOUD_STORAGE_BUCKET", "nowhere")
+    with pytest.raises(InputError, match=r"no bucket gs://nowhere .*GOOGLE_CLOUD_STORAGE_BUCKET, or run: gcloud"):
+        through(keys(1))
+    assert not created(server)
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "reason"),
+    [
+        (protocol.error(429, "RESOURCE_EXHAUSTED", "Quota exceeded."), Busy, "HTTP 429: Quota exceeded."),
+        (protocol.error(503, "UNAVAILABLE", "Try later."), Busy, "HTTP 503: Try later."),
+        (protocol.error(400, "INVALID_ARGUMENT", "No batches: a model."), Rejected, "HTTP 400: No batches: a model."),
+        (protocol.error(404, "NOT_FOUND", "No such model."), Rejected, "HTTP 404: No such model."),
+        (protocol.error(500, "INTERNAL", "Internal error."), Dropped, "HTTP 500: Internal error."),
+        (Break.RESET, Dropped, "no usable answer"),
+        (Break.GARBAGE, Dropped, "no usable answer"),
+        (Break.SILENCE, Dropped, "no usable answer"),
+    ],
+)
+def test_a_job_that_is_not_taken(serve, fault, kind, reason):
+    server = serve(fault=on("POST", JOBS, fault))
+    with pytest.raises(kind) as caught:
+        run(lambda teacher: teacher.submit(keys(1)), timeout=1.0)
+    assert str(caught.value).startswith(reason)
+    assert len(created(server)) == 1  # the SDK does not ask again
+
+
+@pytest.mark.parametrize("end", ["keys.json", "predictions.jsonl", "/o", "/1"])
+@pytest.mark.parametrize("fault", [Break.RESET, Break.GARBAGE, protocol.error(503, "UNAVAILABLE", "Later.")])
+def test_results_that_break_off(serve, end, fault):
+    server = serve()
+    got = []
+
+    async def whole(teacher):
+        job = await teacher.submit(keys(40))
+        await teacher.progress(job)
+        server.fault = on("GET", end, fault)
+        async for row in teacher.results(job):
+            got.append(row)
+
+    with pytest.raises((Busy, Dropped)):
+        run(whole)
+    assert not got
+
+
+def test_a_jobs_teacher_opens_again(serve):
+    serve()
+    teacher = VertexTeacher(MODEL)
+
+    async def once():
+        job = await teacher.submit(keys(1))
+        await teacher.close()
+        seen = await teacher.progress(job)
+        await teacher.close()
+        return seen
+
+    assert asyncio.run(once()) == (1, True)
+
+
+def test_a_missing_package_for_jobs(serve, monkeypatch):
+    serve()
+    monkeypatch.setitem(sys.modules, "google.cloud.aiplatform_v1.services.job_service", None)
+    with pytest.raises(InputError, match=r"the package google-cloud-aiplatform; run: pip install -e '.\[vertex\]'"):
+        through(keys(1))
+
+
+def test_credentials_that_are_refused_for_jobs(serve):
+    server = serve()
+    server.fault = lambda n, call: Reply({"error": "invalid_grant", "error_description": "expired"}, 400)
+    with pytest.raises(InputError, match="Google Cloud refused the credentials; run: gcloud auth"):
+        through(keys(1))
+
+
+def test_where_jobs_go(monkeypatch):
+    places = {location: _endpoint(location) for location in ("global", "us", "europe-west4")}
+    assert places == {
+        "global": "aiplatform.googleapis.com",
+        "us": "aiplatform.us.rep.googleapis.com",
+        "europe-west4": "europe-west4-aiplatform.googleapis.com",
+    }
+    monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", "https://eu-aiplatform.googleapis.com/")
+    assert _endpoint("global") == "https://eu-aiplatform.googleapis.com"

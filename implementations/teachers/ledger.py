@@ -122,7 +122,8 @@ class Ledger:
                 raise sqlite3.DatabaseError(f"made by another version of this project (tables {version})")
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")  # an answer survives a power cut, not only a kill
-            self._db.executescript(f"{SCHEMA}; PRAGMA user_version={VERSION}")
+            # All or nothing: a kill between tables and version would leave what looks like another version's.
+            self._db.executescript(f"BEGIN IMMEDIATE; {SCHEMA}; PRAGMA user_version={VERSION}; COMMIT")
 
     def __enter__(self) -> Ledger:
         return self

@@ -60,13 +60,17 @@ class ModelRates(Rates):
 
 
 class PriceList(_Entry):
-    """Some models' rates from one page, as it was on ``date``. ``batch`` is what a job costs of the full price."""
+    """Some models' rates from one page, as it was on ``date``.
+
+    ``batch`` is what a job costs of the full price, ``batch_cached`` what the tokens read from a cache do, if not that.
+    """
 
     provider: Literal["claude", "openai", "vertex", "bedrock"]
     source: Url
     date: datetime.date
     currency: Literal["USD"]
     batch: Annotated[float, Field(gt=0, le=1)] | None = None
+    batch_cached: Annotated[float, Field(gt=0, le=1)] | None = None
     note: str = ""
     models: Annotated[dict[Model, ModelRates], Field(min_length=1)]
 
@@ -81,6 +85,7 @@ class Price:
     source: str = ""
     date: datetime.date | None = None
     note: str = ""
+    batch_cached: float | None = None
 
     def cost(
         self,
@@ -97,7 +102,10 @@ class Price:
         long = self.rates.long
         rates = long if long and prompt_tokens > long.above else self.rates
         full = rates.cost(prompt_tokens, completion_tokens, cache_read_tokens, cache_write_tokens)
-        return full * self.batch if batch else full
+        if not batch:
+            return full
+        cached = rates.cost(cache_read_tokens, 0, cache_read_tokens, 0)
+        return (full - cached) * self.batch + cached * (self.batch_cached or self.batch)
 
     def age_days(self, today: datetime.date) -> int:
         """Days since the price was last known to stand at its source; 0 for one that the user gave."""
@@ -168,5 +176,5 @@ def load(path: Path) -> dict[str, dict[str, Price]]:
             if model in prices:
                 raise InputError(f"{path}: [{number}].models.{model}: {page.provider} has it already; keep one of them")
             note = " ".join(filter(None, (page.note, rates.note)))
-            prices[model] = Price(rates, page.batch or 1.0, model, page.source, page.date, note)
+            prices[model] = Price(rates, page.batch or 1.0, model, page.source, page.date, note, page.batch_cached)
     return table

@@ -1,9 +1,10 @@
-"""Gemini on Vertex AI: ``vertex:MODEL``, such as ``vertex:gemini-2.5-flash``.
+"""Gemini on Vertex AI, one request at a time or many as a batch job at half the price: ``vertex:MODEL``.
 
 Gives text and the log-probabilities of the likeliest tokens, at most 20 for each. Credentials are Google Cloud's
 application default ones (``gcloud auth application-default login``, GOOGLE_APPLICATION_CREDENTIALS, or the machine's
 service account); GOOGLE_CLOUD_PROJECT names the project, GOOGLE_CLOUD_LOCATION the location (else global), and
-GOOGLE_VERTEX_BASE_URL another endpoint.
+GOOGLE_VERTEX_BASE_URL another endpoint. Batch jobs need a Cloud Storage bucket, which GOOGLE_CLOUD_STORAGE_BUCKET names
+(see vertex_batch.py).
 
 Gemini thinks before it answers from version 2.5 on. Thoughts are billed, count against the token limit and are no part
 of what a student learns, so they are switched off where the model allows that and set to the least where it does not.
@@ -15,12 +16,16 @@ import asyncio
 import json
 import os
 import re
+from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..errors import InputError
 from ..registry import PLATFORMS
+from .google_cloud import account, no_access, no_token
 from .teacher import Answer, Busy, Dropped, Kind, Rejected, Request
+from .vertex_batch import Batches, why_no_bucket
 from .wire import failure, kind_of, lost, needs, no_logprobs, said
 
 if TYPE_CHECKING:
@@ -31,8 +36,6 @@ if TYPE_CHECKING:
     from google.genai.types import Candidate, GenerateContentResponse, LogprobsResult
 
 MOST_LOGPROBS = 20  # for each token, by the API
-SCOPE = "https://www.googleapis.com/auth/cloud-platform"
-LOGIN = "run: gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS to a key file"
 COMPLETE, TRUNCATED = {"STOP"}, {"MAX_TOKENS", "CONTINUATION"}
 
 
@@ -56,6 +59,7 @@ class VertexTeacher:
         self._credentials = credentials
         self._client: Client | None = None
         self._http: httpx.AsyncClient | None = None
+        self._batches: Batches | None = None
 
     @property
     def client(self) -> Client:
@@ -64,12 +68,20 @@ class VertexTeacher:
             self._client, self._http = _open(self._credentials, self.location, self.timeout)
         return self._client
 
+    @property
+    def batches(self) -> Batches:
+        """The SDKs' clients for jobs and their files, made and closed like ``client``."""
+        if self._batches is None:
+            self._batches = Batches(self.name, self.model, self.location, account(self._credentials), self.timeout)
+        return self._batches
+
+    @property
+    def why_no_jobs(self) -> str:
+        if "/" in self.model:
+            return f"{self.name}: batch jobs are for Google's own models here; choose another --teacher"
+        return why_no_bucket()
+
     async def ask(self, request: Request) -> Answer:
-        if request.top_logprobs > MOST_LOGPROBS:
-            raise InputError(
-                f"{self.name}: {request.top_logprobs} log-probabilities for each token are more than the "
-                f"{MOST_LOGPROBS} that Vertex AI returns; ask for fewer"
-            )
         models = self.client.aio.models
         try:
             async with asyncio.timeout(self.timeout):
@@ -99,6 +111,42 @@ class VertexTeacher:
         if client is not None:
             client.close()
             await self._http.aclose()  # which the SDK leaves to whoever made it
+        batches, self._batches = self._batches, None
+        if batches is not None:
+            batches.close()
+
+    async def submit(self, requests: dict[str, Request]) -> str:
+        return await self.batches.submit(requests, {key: _row(self.model, asked) for key, asked in requests.items()})
+
+    async def find(self, since: datetime, count: int) -> list[str]:
+        return await self.batches.find(since, count)
+
+    async def progress(self, job: str) -> tuple[int, bool]:
+        return await self.batches.progress(job)
+
+    async def results(self, job: str) -> AsyncIterator[tuple[str, Answer | Exception]]:
+        """(Key, answer or why there is none). The schema of a request is for the caller to check, who has it."""
+        async for key, row in self.batches.results(job):
+            yield key, row if isinstance(row, Exception) else self._result(row)
+
+    async def cancel(self, job: str) -> None:
+        await self.batches.cancel(job)
+
+    def _result(self, row: dict[str, Any]) -> Answer | Exception:
+        """The answer in a row of a job's results, or why there is none."""
+        from google.genai.types import GenerateContentResponse
+
+        if status := row.get("status"):  # such as: Bad Request: {"error": {…, "status": "INVALID_ARGUMENT"}}
+            code = re.search(r'"status":\s*"([A-Z_]+)"', str(status))
+            reason = code[1] if code else "the platform gave no answer"
+            return Rejected(reason) if reason == "INVALID_ARGUMENT" else Dropped(reason, billed=False)
+        try:
+            response = GenerateContentResponse.model_validate(row.get("response"), extra="ignore")
+            return self._answer(response, Request("", "", 0))
+        except Dropped as error:
+            return error
+        except ValueError as error:
+            return lost(error)
 
     def _answer(self, response: GenerateContentResponse, request: Request) -> Answer:
         usage, blocked = response.usage_metadata, response.prompt_feedback and response.prompt_feedback.block_reason
@@ -108,7 +156,7 @@ class VertexTeacher:
             raise Dropped("the answer breaks off")
         text = _text(candidate)
         kind = kind_of(text, request, end in TRUNCATED, end not in COMPLETE | TRUNCATED)
-        logprobs = _top_logprobs(candidate.logprobs_result) if candidate and request.top_logprobs else None
+        logprobs = _top_logprobs(candidate.logprobs_result) if candidate else None
         if request.top_logprobs and kind is not Kind.REFUSED and text and not logprobs:
             raise no_logprobs(self.name)
         reason = "" if kind is not Kind.REFUSED else end or f"the prompt was blocked: {blocked.name}"
@@ -129,16 +177,11 @@ class VertexTeacher:
         from google.genai.errors import APIError
 
         if isinstance(error, GoogleAuthError):
-            if error.retryable:
-                return Dropped("no access token came", billed=False)
-            return InputError(f"{self.name}: Google Cloud refused the credentials; {LOGIN}")
+            return no_token(self.name, error)
         if not isinstance(error, APIError) or error.code < 400:
             return lost(error)
         if error.code in (401, 403) or error.status == "FAILED_PRECONDITION":
-            return InputError(
-                f"{self.name}: Google Cloud refused access (HTTP {error.code}); check that the project has billing and "
-                f"the Vertex AI API, that the account may use them (roles/aiplatform.user), or {LOGIN}"
-            )
+            return no_access(self.name, error.code)
         if error.code == 404:
             return InputError(
                 f"{self.name}: no such model in {self.location} (HTTP 404); check its name and GOOGLE_CLOUD_LOCATION"
@@ -150,19 +193,9 @@ class VertexTeacher:
 
 def _open(credentials: Credentials | None, location: str, timeout: float) -> tuple[Client, httpx.AsyncClient]:
     with needs("vertex", "google-genai"):
-        import google.auth
         import httpx
         from google import genai
-        from google.auth.exceptions import DefaultCredentialsError
-    project = os.environ.get("GOOGLE_CLOUD_PROJECT")
-    try:
-        if credentials is None:
-            credentials, default = google.auth.default(scopes=[SCOPE])
-            project = project or default
-    except DefaultCredentialsError:
-        raise InputError(f"vertex: no Google Cloud credentials; {LOGIN}, or choose another --teacher") from None
-    if not project:
-        raise InputError("vertex: no project; set GOOGLE_CLOUD_PROJECT to the Google Cloud project that pays")
+    credentials, project = account(credentials)
     # With a client of ours the SDK does not use aiohttp, under which it asks again by itself after lost connections.
     http = httpx.AsyncClient(limits=httpx.Limits(max_keepalive_connections=64))
     options = {"httpx_async_client": http, "timeout": round(timeout * 1000), "retry_options": {"attempts": 1}}
@@ -174,14 +207,39 @@ def _open(credentials: Credentials | None, location: str, timeout: float) -> tup
 
 def _config(model: str, request: Request) -> dict[str, Any]:
     """GenerateContentConfig for one request."""
-    config: dict[str, Any] = {
-        "max_output_tokens": request.max_new_tokens,
-        "seed": 0,
-        "automatic_continuation": False,  # else the SDK asks several times for one answer
-        **_generation(model),
-    }
+    config = _generation_config(model, request)
+    config["automatic_continuation"] = False  # else the SDK asks several times for one answer
     if request.instruction:
         config["system_instruction"] = request.instruction
+    return config
+
+
+def _row(model: str, request: Request) -> dict[str, Any]:
+    """The body that the SDK sends for one request, as a row of a job holds it."""
+    from google.genai.types import GenerationConfig
+
+    config = GenerationConfig(**_generation_config(model, request))
+    row = {
+        "contents": [_content(request.prompt)],
+        "generationConfig": config.model_dump(mode="json", by_alias=True, exclude_none=True),
+    }
+    if request.instruction:
+        row["systemInstruction"] = _content(request.instruction)
+    return row
+
+
+def _content(text: str) -> dict[str, Any]:
+    return {"role": "user", "parts": [{"text": text}]}
+
+
+def _generation_config(model: str, request: Request) -> dict[str, Any]:
+    """GenerationConfig for one request. Raises InputError."""
+    if request.top_logprobs > MOST_LOGPROBS:
+        raise InputError(
+            f"vertex:{model}: {request.top_logprobs} log-probabilities for each token are more than the "
+            f"{MOST_LOGPROBS} that Vertex AI returns; ask for fewer"
+        )
+    config: dict[str, Any] = {"max_output_tokens": request.max_new_tokens, "seed": 0, **_generation(model)}
     if request.schema is not None:
         config |= {"response_mime_type": "application/json", "response_json_schema": json.loads(request.schema)}
     if request.top_logprobs:

@@ -1,35 +1,222 @@
-"""Vertex AI's REST interface to Gemini, and the token exchange of workload identity federation."""
+"""Vertex AI's REST interface to Gemini and its batch jobs, the part of Cloud Storage's JSON interface that jobs need,
+and the token exchange of workload identity federation."""
 
 from __future__ import annotations
 
+import base64
+import itertools
+import json
+import random
+import re
+import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
+from urllib.parse import unquote
 
 from loopback import Call, Model, Reply, Written
 
 TOKEN = "ya29.a0Af0123456789-secret-0123456789"
 
 
-def respond(model: Model) -> Callable[[Call], Reply]:
-    """Answers what ``model`` writes, with its log-probabilities where they are asked for."""
+def respond(
+    model: Model,
+    outcome: Callable[[int, str], str] = lambda row, prompt: "succeeded",
+    polls: int = 0,
+    ends: str = "SUCCEEDED",
+) -> Callable[[Call], Reply]:
+    """Answers what ``model`` writes, with its log-probabilities where they are asked for.
 
-    def reply(call: Call) -> Reply:
+    ``outcome(row, prompt)`` is what becomes of each request of a job: succeeded, missing, or the code of an error such
+    as INTERNAL. A job ends after ``polls`` more questions about it, in the state ``ends``; when that is FAILED, no
+    request has an answer.
+    """
+    return _Api(model, outcome, polls, ends).respond
+
+
+@dataclass
+class _Job:
+    shown: dict[str, Any]  # the resource, as it is told
+    polls: int
+
+
+@dataclass
+class _Api:
+    model: Model
+    outcome: Callable[[int, str], str]
+    polls: int
+    ends: str
+    jobs: dict[str, _Job] = field(default_factory=dict)  # by resource name, oldest first
+    files: dict[str, bytes] = field(default_factory=dict)  # in the bucket
+    uploads: dict[str, tuple[str, bytearray]] = field(default_factory=dict)  # resumable ones: name and what has come
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    numbers: itertools.count = field(default_factory=lambda: itertools.count(1))
+
+    def respond(self, call: Call) -> Reply:
         if call.path == "/token":
             return token()
         if call.headers.get("authorization") != f"Bearer {TOKEN}":
             return error(401, "UNAUTHENTICATED", "Request had invalid authentication credentials.")
-        body = call.json
-        instruction = "".join(part["text"] for part in body.get("systemInstruction", {}).get("parts", []))
-        [prompt] = [part["text"] for content in body["contents"] for part in content["parts"]]
-        if call.path.endswith(":countTokens"):
-            return Reply({"totalTokens": len(f"{instruction} {prompt}".split()), "totalBillableCharacters": 1})
-        if not call.path.endswith(":generateContent"):
-            return error(404, "NOT_FOUND", "Publisher Model was not found.")
-        config = body["generationConfig"]
-        written = model(instruction, prompt, config["maxOutputTokens"])
-        return Reply(response(written, config.get("logprobs") if config.get("responseLogprobs") else None))
+        match call.path.strip("/").split("/"):
+            case [*_, "o"] | [*_, "o", _]:
+                with self.lock:
+                    return self._storage(call)
+            case ["v1", *resource] if "batchPredictionJobs" in call.path:
+                with self.lock:
+                    return self._batch(call, "/".join(resource))
+            case [*_, last] if last.endswith(":countTokens"):
+                text = f"{_instruction(call.json)} {_prompt(call.json)}"
+                return Reply({"totalTokens": len(text.split()), "totalBillableCharacters": 1})
+            case [*_, last] if last.endswith(":generateContent"):
+                return Reply(self._generate(call.json))
+        return error(404, "NOT_FOUND", "Publisher Model was not found.")
 
-    return reply
+    def _generate(self, body: dict[str, Any]) -> dict[str, Any]:
+        config = body["generationConfig"]
+        written = self.model(_instruction(body), _prompt(body), config["maxOutputTokens"])
+        return response(written, config.get("logprobs") if config.get("responseLogprobs") else None)
+
+    # -- jobs
+
+    def _batch(self, call: Call, resource: str) -> Reply:
+        if call.method == "POST" and resource.endswith("/batchPredictionJobs"):
+            return self._create(call.json, resource)
+        if call.method == "GET" and resource.endswith("/batchPredictionJobs"):
+            return self._list(call.query)
+        name, _, verb = resource.partition(":")
+        job = self.jobs.get(name)
+        if job is None:
+            return error(404, "NOT_FOUND", "The BatchPredictionJob does not exist.")
+        if verb == "cancel":
+            self._end(job, "CANCELLED")
+            return Reply({})
+        job.polls -= 1
+        if job.polls < 0 and job.shown["state"] == STATES["RUNNING"]:
+            self._end(job, self.ends)
+        return Reply(job.shown)
+
+    def _create(self, body: dict[str, Any], parent: str) -> Reply:
+        if not body["model"].startswith("publishers/google/models/gemini"):
+            return error(400, "INVALID_ARGUMENT", "The model does not support batch prediction.")
+        name = f"{parent}/{next(self.numbers)}"
+        shown = {**body, "name": name, "createTime": _now(), "state": STATES["RUNNING"]}
+        self.jobs[name] = _Job(shown, self.polls)
+        return Reply(shown)
+
+    def _list(self, query: dict[str, str]) -> Reply:
+        [(title, since)] = re.findall(r'display_name="(.*)" AND create_time>="(.*)"', query["filter"])
+        since = datetime.fromisoformat(since)
+        found = [job.shown for job in self.jobs.values() if job.shown["displayName"] == title]
+        found = [shown for shown in found if datetime.fromisoformat(shown["createTime"]) >= since]
+        start = int(query.get("pageToken", 0))
+        more = {"nextPageToken": str(start + PAGE)} if start + PAGE < len(found) else {}
+        return Reply({"batchPredictionJobs": found[start : start + PAGE], **more})
+
+    def _end(self, job: _Job, state: str) -> None:
+        """Answer every request, in an order of its own, and write the answers to the bucket."""
+        job.shown["state"] = STATES[state]
+        if state == "FAILED":
+            job.shown["error"] = {"code": 7, "message": "The service agent may not read the file."}
+        if state in ("FAILED", "CANCELLED"):
+            return
+        [source] = job.shown["inputConfig"]["gcsSource"]["uris"]
+        lines = self.files[_path(source)].decode().splitlines()
+        rows = [row for at, line in enumerate(lines) if (row := self._row(at, json.loads(line)["request"]))]
+        random.Random(len(rows)).shuffle(rows)
+        folder = f"{job.shown['outputConfig']['gcsDestination']['outputUriPrefix']}/prediction-model-{_now()}"
+        job.shown["outputInfo"] = {"gcsOutputDirectory": folder}
+        self.files[f"{_path(folder)}/predictions.jsonl"] = "".join(json.dumps(row) + "\n" for row in rows).encode()
+        failed = sum(bool(row["status"]) for row in rows)
+        job.shown["completionStats"] = {"successfulCount": str(len(rows) - failed), "failedCount": str(failed)}
+
+    def _row(self, at: int, request: dict[str, Any]) -> dict[str, Any] | None:
+        code = self.outcome(at, _prompt(request))
+        if code == "missing":
+            return None
+        status = ""
+        if code != "succeeded":
+            number = CODES[code]
+            body = {"error": {"code": number, "message": "It went wrong.", "status": code}}
+            status = f"{HTTPStatus(number).phrase}: {json.dumps(body)}"
+        echo = json.loads(json.dumps(request))
+        for content in echo["contents"]:
+            content["parts"] = [{"fileData": None, **part} for part in content["parts"]]
+        answer = {} if status else self._generate(request)
+        return {"status": status, "processed_time": _now(), "request": echo, "response": answer}
+
+    # -- Cloud Storage
+
+    def _storage(self, call: Call) -> Reply:
+        bucket, _, name = unquote(call.path).partition("/b/")[2].partition("/o")
+        if bucket != BUCKET:
+            return error(404, "NOT_FOUND", "The specified bucket does not exist.")
+        if call.path.startswith("/upload/"):
+            return self._upload(call)
+        if not name:
+            found = [_object(name, data) for name, data in self.files.items() if name.startswith(call.query["prefix"])]
+            return Reply({"kind": "storage#objects", "items": found})
+        if (data := self.files.get(name[1:])) is None:
+            return error(404, "NOT_FOUND", f"No such object: {bucket}{name}")
+        return Reply(data, headers={"X-Goog-Hash": f"crc32c={_checksum(data)}"})
+
+    def _upload(self, call: Call) -> Reply:
+        """In one request of two parts, or, from 8 MiB up, in requests that follow one which names the object."""
+        if call.query["uploadType"] == "multipart":
+            boundary = re.search(r'boundary="?([^";]+)', call.headers["content-type"])[1]
+            _, about, content, _ = call.body.split(f"--{boundary}".encode())
+            name = json.loads(about.partition(b"\r\n\r\n")[2])["name"]
+            return self._stored(name, content.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n"))
+        if call.method == "POST":
+            session = f"s{next(self.numbers)}"
+            self.uploads[session] = (call.json["name"], bytearray())
+            where = f"http://{call.headers['host']}{call.path}?uploadType=resumable&upload_id={session}"
+            return Reply({}, headers={"Location": where})
+        name, come = self.uploads[call.query["upload_id"]]
+        come += call.body
+        if len(come) < int(call.headers["content-range"].rpartition("/")[2]):
+            return Reply({}, 308, {"Range": f"bytes=0-{len(come) - 1}"})
+        return self._stored(name, bytes(come))
+
+    def _stored(self, name: str, data: bytes) -> Reply:
+        self.files[name] = data
+        return Reply(_object(name, data))
+
+
+BUCKET = "distillation"
+PAGE = 50  # jobs in one reply
+# As numbers, for which the SDK asks.
+STATES = {"RUNNING": 3, "SUCCEEDED": 4, "FAILED": 5, "CANCELLED": 7, "EXPIRED": 9}
+CODES = {"INVALID_ARGUMENT": 400, "RESOURCE_EXHAUSTED": 429, "INTERNAL": 500, "UNAVAILABLE": 503}
+
+
+def _instruction(body: dict[str, Any]) -> str:
+    return "".join(part["text"] for part in body.get("systemInstruction", {}).get("parts", []))
+
+
+def _prompt(body: dict[str, Any]) -> str:
+    [prompt] = [part["text"] for content in body["contents"] for part in content["parts"]]
+    return prompt
+
+
+def _now() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+
+
+def _path(uri: str) -> str:
+    return uri.removeprefix(f"gs://{BUCKET}/")
+
+
+def _object(name: str, data: bytes) -> dict[str, Any]:
+    about = {"kind": "storage#object", "name": name, "bucket": BUCKET, "generation": "1"}
+    return {**about, "size": str(len(data)), "crc32c": _checksum(data)}
+
+
+def _checksum(data: bytes) -> str:
+    import google_crc32c
+
+    return base64.b64encode(google_crc32c.Checksum(data).digest()).decode()
 
 
 def response(
