@@ -49,6 +49,7 @@ class ClaudeTeacher:
     """A model of Anthropic's. ``timeout`` is in seconds, for one whole answer."""
 
     platform, folder, gives = "claude", None, PLATFORMS["claude"].gives
+    why_no_jobs = ""
 
     def __init__(self, model: str, timeout: float = 120.0):
         self.model, self.timeout = model, timeout

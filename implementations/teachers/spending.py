@@ -33,9 +33,16 @@ class Spending:
                 f"--budget-usd: the price of {teacher.name} is not known, so it cannot be counted; give --price-input "
                 "and --price-output, in US dollars per million tokens"
             )
-        if self.batch and not isinstance(teacher, BatchTeacher):
-            raise InputError(f"--batch: {teacher.platform} has no batch jobs here; leave it out")
+        if self.batch and (why := why_no_jobs(teacher)):
+            raise InputError(f"--batch: {why}, or leave --batch out")
 
     def in_jobs(self, teacher: RemoteTeacher, requests: int) -> bool:
         """Whether so many requests go as a job."""
-        return isinstance(teacher, BatchTeacher) and (self.batch if self.batch is not None else requests >= BATCH_FROM)
+        return not why_no_jobs(teacher) and (self.batch if self.batch is not None else requests >= BATCH_FROM)
+
+
+def why_no_jobs(teacher: RemoteTeacher) -> str:
+    """Why ``teacher`` takes no jobs, and what to do; empty when it does."""
+    if isinstance(teacher, BatchTeacher):
+        return teacher.why_no_jobs
+    return f"{teacher.platform} has no batch jobs here; choose another --teacher"

@@ -111,7 +111,12 @@ class RemoteTeacher(Teacher, Protocol):
 
 @runtime_checkable
 class BatchTeacher(RemoteTeacher, Protocol):
-    """A platform that also takes many requests as one job, cheaper and later. Jobs outlive this process."""
+    """A platform that also takes many requests as one job, cheaper and later. Jobs outlive this process.
+
+    ``why_no_jobs`` says why jobs cannot be had here, and what to do to have them; it is empty when they can.
+    """
+
+    why_no_jobs: str
 
     async def submit(self, requests: dict[str, Request]) -> str:
         """Start a job; the keys come back with the results. Returns the platform's id of the job."""
