@@ -9,10 +9,14 @@ import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from loopback import Break, Call, Loopback, Reply, echo
+from platforms import PLATFORMS
 from protocols import claude as protocol
 
 from implementations.errors import InputError
@@ -20,13 +24,14 @@ from implementations.teachers import gate, remote
 from implementations.teachers.claude import ClaudeTeacher
 from implementations.teachers.collect import Collected, Collector
 from implementations.teachers.ledger import Ledger, Outcome
+from implementations.teachers.open import open_remote
 from implementations.teachers.prices import given
 from implementations.teachers.spending import Spending
-from implementations.teachers.teacher import Kind, Request
+from implementations.teachers.teacher import Kind, RemoteTeacher, Request
 
 MODEL = "claude-haiku-5-5"
 PRICE = given(1.0, 5.0)
-MESSAGES, BATCHES = "/v1/messages", "/v1/messages/batches"
+MESSAGES = "/v1/messages"
 OVERLOADED = protocol.error("overloaded_error", headers={"retry-after": "0"})
 BUSY = protocol.error("rate_limit_error", headers={"retry-after": "0"})
 BROKEN = protocol.error("api_error", "no")
@@ -56,10 +61,10 @@ def questions(number: int) -> list[Request]:
     return [Request("say it loudly", f"prompt number {i} of them", 8) for i in range(number)]
 
 
-def collect(path: Path, requests: list[Request], **spending) -> Collected:
+def collect(path: Path, requests: list[Request], teacher: RemoteTeacher | None = None, **spending) -> Collected:
     spending = {"concurrency": 8, "given_price": PRICE, "batch": False} | spending
     with Ledger(path / "ledger.sqlite") as ledger, Collector(ledger, Spending(**spending)) as collector:
-        return collector.collect(ClaudeTeacher(MODEL, timeout=1.0), requests)
+        return collector.collect(teacher or ClaudeTeacher(MODEL, timeout=1.0), requests)
 
 
 def asked(server: Loopback) -> Counter[str]:
@@ -81,9 +86,9 @@ def billed(server: Loopback) -> float:
     return usd
 
 
-def outcomes(path: Path, requests: list[Request]) -> dict[Outcome, int]:
+def outcomes(path: Path, requests: list[Request], teacher: RemoteTeacher | None = None) -> dict[Outcome, int]:
     with Ledger(path / "ledger.sqlite") as ledger:
-        return ledger.outcomes(ClaudeTeacher(MODEL).identity, requests)[0]
+        return ledger.outcomes((teacher or ClaudeTeacher(MODEL)).identity, requests)[0]
 
 
 def test_each_prompt_is_asked_once_and_paid_once(serve, tmp_path):
@@ -228,18 +233,24 @@ def test_an_interrupt_lets_what_is_under_way_arrive(serve, tmp_path):
 # ------------------------------------------------------------------------------------------------- kill -9
 
 
-def _child(path: str, number: int, environment: dict[str, str], batch: bool) -> None:
+def _child(path: str, number: int, environment: dict[str, str], teacher: str | None) -> None:
     os.environ.update(environment)
-    collect(Path(path), questions(number), batch=batch)
+    if teacher is None:
+        collect(Path(path), questions(number))
+    else:
+        collect(Path(path), questions(number), open_remote(teacher), batch=True)
 
 
-def kill_until_done(path: Path, number: int, rng: random.Random, longest: float, batch: bool = False) -> int:
-    """Collect in processes that are killed after random times; how many kills it took until one got to its end."""
+def kill_until_done(path: Path, number: int, rng: random.Random, longest: float, teacher: str | None = None) -> int:
+    """Collect in processes that are killed after random times; how many kills it took until one got to its end.
+
+    With ``teacher`` in jobs, else one by one.
+    """
     forking = multiprocessing.get_context("forkserver")
-    forking.set_forkserver_preload(["anthropic", "test_collect"])
-    environment = {n: v for n, v in os.environ.items() if n.startswith("ANTHROPIC") or n == "HOME"}
+    forking.set_forkserver_preload(["anthropic", "boto3", "test_collect"])
+    environment = {n: v for n, v in os.environ.items() if n.startswith(("ANTHROPIC", "AWS", "BEDROCK", "HOME"))}
     for kills in range(1000):
-        process = forking.Process(target=_child, args=(str(path), number, environment, batch))
+        process = forking.Process(target=_child, args=(str(path), number, environment, teacher))
         process.start()
         process.join(rng.uniform(0.02, longest) * 1.1**kills)  # or a busy machine would never get to the end
         if process.exitcode is None:
@@ -273,55 +284,132 @@ def test_killed_at_fifty_random_points_nothing_is_lost_and_nothing_asked_again(s
 # ------------------------------------------------------------------------------------------------- jobs
 
 
-def jobs(server: Loopback) -> int:
-    return server.paths[f"POST {BATCHES}"]
+class JobsOf(NamedTuple):
+    """What differs between platforms that take jobs.
+
+    ``made`` is the call that makes one; ``alone`` how many requests a fresh teacher asks before it. ``later`` is what
+    may become of a request that goes into another job, ``never`` of one that is not asked again.
+    """
+
+    made: str
+    alone: int
+    later: tuple[str, ...]
+    never: str
 
 
-def test_a_job_answers_all_at_its_own_price(serve, tmp_path):
-    server = serve()
-    got = collect(tmp_path, questions(30), batch=True, given_price=given(1.0, 5.0))
-    assert [a.text for a in got.answers] == [r.prompt.upper() for r in questions(30)]
-    assert jobs(server) == 1 and not asked(server) and got.outcomes == {Outcome.ANSWERED: 30}
+JOBS = {
+    "claude": JobsOf(
+        "POST /v1/messages/batches",
+        0,
+        ("errored:api_error", "expired", "canceled", "missing"),
+        "errored:invalid_request_error",
+    ),
+    "bedrock": JobsOf("POST /model-invocation-job", 1, ("errored:500", "errored:429", "missing"), "errored:400"),
+}
+IN_JOB = 120  # requests, more than any platform asks for at least
 
 
-def test_what_a_job_leaves_out_goes_into_another(serve, tmp_path):
-    kinds = ("succeeded", "errored:api_error", "expired", "canceled", "missing", "errored:invalid_request_error")
+class Served(NamedTuple):
+    """A platform that takes jobs, served."""
+
+    server: Loopback
+    of: JobsOf
+    spec: str
+    asks: Callable[[Call], bool]
+
+    @property
+    def teacher(self) -> RemoteTeacher:
+        """A fresh one."""
+        return open_remote(self.spec)
+
+    @property
+    def jobs(self) -> int:
+        return self.server.paths[self.of.made]
+
+    @property
+    def asked(self) -> int:
+        """Requests that came by themselves."""
+        return sum(map(self.asks, self.server.calls))
+
+
+@pytest.fixture(params=JOBS)
+def serve_jobs(request, start, monkeypatch, tmp_path):
+    """Starts a platform that takes jobs. ``fault`` befalls the calls that make one."""
+    of, platform = JOBS[request.param], PLATFORMS[request.param]
+
+    def serve(fault=lambda: None, **how) -> Served:
+        def of_jobs(n: int, call: Call) -> Break | None:
+            return fault() if f"{call.method} {call.path}" == of.made else None
+
+        server = start(platform.respond(echo, **how), of_jobs)
+        for variable, value in platform.environment(server.url, tmp_path).items():
+            monkeypatch.setenv(variable, value)
+        return Served(server, of, platform.teacher, platform.asks)
+
+    return serve
+
+
+def test_a_job_answers_all_at_its_own_price(serve_jobs, tmp_path):
+    served = serve_jobs()
+    got = collect(tmp_path, questions(IN_JOB), served.teacher, batch=True, given_price=replace(PRICE, batch=0.5))
+    assert [a.text for a in got.answers] == [r.prompt.upper() for r in questions(IN_JOB)]
+    alone = served.of.alone
+    assert served.jobs == 1 and served.asked == alone and got.outcomes == {Outcome.ANSWERED: IN_JOB}
+    assert got.usd == pytest.approx((IN_JOB - alone) * PRICE.cost(8, 5) / 2 + alone * PRICE.cost(8, 5))
+
+
+def test_what_a_job_leaves_out_goes_into_another(serve_jobs, tmp_path):
     seen: Counter = Counter()
 
     def outcome(row: int, text: str) -> str:
         seen[text] += 1
-        return kinds[row % 6] if seen[text] == 1 else "succeeded"
+        return kinds[row % len(kinds)] if seen[text] == 1 else "succeeded"
 
-    server = serve(outcome=outcome)
-    got = collect(tmp_path, questions(60), batch=True)
-    assert Counter(a.kind for a in got.answers) == {Kind.COMPLETE: 50, Kind.FAILED: 10}
-    assert jobs(server) == 2 and not got.why_pending
-    assert got.outcomes == {Outcome.ANSWERED: 50, Outcome.DROPPED: 40, Outcome.REJECTED: 10}
+    served = serve_jobs(outcome=outcome)
+    kinds = ("succeeded", *served.of.later, served.of.never)
+    became = Counter(kinds[row % len(kinds)] for row in range(3 * IN_JOB - served.of.alone))
+    failed, later = became[served.of.never], sum(became[kind] for kind in served.of.later)
+    got = collect(tmp_path, questions(3 * IN_JOB), served.teacher, batch=True)
+    assert Counter(a.kind for a in got.answers) == {Kind.COMPLETE: 3 * IN_JOB - failed, Kind.FAILED: failed}
+    assert served.jobs == 2 and not got.why_pending
+    answered = {Outcome.ANSWERED: 3 * IN_JOB - failed}
+    assert got.outcomes == answered | {Outcome.DROPPED: later, Outcome.REJECTED: failed}
 
 
-def test_a_job_outlives_the_process(serve, tmp_path, monkeypatch):
-    server = serve(polls=12)
-    threading.Timer(1.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+def test_many_requests_go_as_jobs_of_about_a_size(serve_jobs, tmp_path, monkeypatch):
+    """Were the last one the rest, it could be too small to be taken."""
+    monkeypatch.setattr("implementations.teachers.jobs.MOST_IN_JOB", 2 * IN_JOB)
+    served = serve_jobs()
+    got = collect(tmp_path, questions(4 * IN_JOB + 10), served.teacher, batch=True)
+    assert served.jobs == 3 and served.asked == served.of.alone and not got.why_pending
+
+
+def test_a_job_outlives_the_process(serve_jobs, tmp_path, monkeypatch):
+    interrupt = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    served = serve_jobs(lambda: interrupt.start(), polls=12)
     with pytest.raises(KeyboardInterrupt):
-        collect(tmp_path, questions(20), batch=True)
-    assert outcomes(tmp_path, questions(20)) == {Outcome.UNDER_WAY: 20}
+        collect(tmp_path, questions(IN_JOB), served.teacher, batch=True)
+    alone = served.of.alone
+    ended = Counter({Outcome.UNDER_WAY: IN_JOB - alone, Outcome.ANSWERED: alone})
+    assert Counter(outcomes(tmp_path, questions(IN_JOB), served.teacher)) == ended
     monkeypatch.setattr("implementations.teachers.jobs.LAST_POLL", 0.01)
     monkeypatch.setattr("implementations.teachers.jobs.FIRST_POLL", 0.01)
-    got = collect(tmp_path, questions(25), batch=False)  # the job is fetched, the other five are asked
-    assert jobs(server) == 1 and sum(asked(server).values()) == 5 and not got.why_pending
+    # The job is fetched, the other five are asked.
+    got = collect(tmp_path, questions(IN_JOB + 5), served.teacher, batch=False)
+    assert served.jobs == 1 and served.asked == 5 + alone and not got.why_pending
 
 
-def test_a_job_whose_id_was_lost_is_found(serve, tmp_path):
-    server = serve(lambda n, call: Break.RESET if (call.method, call.path) == ("POST", BATCHES) else None)
+def test_a_job_whose_id_was_lost_is_found(serve_jobs, tmp_path):
+    served = serve_jobs(lambda: Break.RESET)
     with pytest.raises(InputError, match="no word whether the job was taken"):
-        collect(tmp_path, questions(20), batch=True)
-    got = collect(tmp_path, questions(20), batch=True)
-    assert jobs(server) == 1 and not got.why_pending
+        collect(tmp_path, questions(IN_JOB), served.teacher, batch=True)
+    got = collect(tmp_path, questions(IN_JOB), served.teacher, batch=True)
+    assert served.jobs == 1 and not got.why_pending
 
 
-def test_a_job_survives_kills(serve, tmp_path):
-    server = serve(polls=3)
-    kills = kill_until_done(tmp_path, 40, random.Random(3), 0.6, batch=True)
+def test_a_job_survives_kills(serve_jobs, tmp_path):
+    served = serve_jobs(polls=3)
+    kills = kill_until_done(tmp_path, IN_JOB, random.Random(3), 0.6, served.spec)
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
-        assert len(ledger.known(ClaudeTeacher(MODEL).identity, questions(40))) == 40
-    assert kills and jobs(server) == 1
+        assert len(ledger.known(served.teacher.identity, questions(IN_JOB))) == IN_JOB
+    assert kills and served.jobs == 1
