@@ -62,12 +62,13 @@ def launch(asked: Launch, console: Console, out: Console) -> None:
     if asked.dry_run:
         out.print_json(json.dumps(request))
         return
+    if not asked.cancel:
+        check_remote(options, teacher)
     job = _Job(name, request, teacher.name)
     if asked.cancel:
         job.cancel()
         out.print(f"{job.arn} is {job.follow(console)['status']}")
         return
-    check_remote(options, teacher)
     for line in notes(teacher):
         console.print(line)
     if options.prompts:

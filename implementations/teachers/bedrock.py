@@ -196,7 +196,7 @@ class BedrockTeacher:
         about = await self._about_jobs(self._open("bedrock").get_model_invocation_job, jobIdentifier=job)
         bucket, folder = place(about["outputDataConfig"]["s3OutputDataConfig"]["s3Uri"])
         read = set()
-        async for row in self._rows(bucket, f"{folder}{job.rpartition('/')[2]}/", ".jsonl.out"):
+        async for row in self._rows(bucket, f"{folder.rstrip('/')}/{job.rpartition('/')[2]}/", ".jsonl.out"):
             read.add(row["recordId"])
             yield row["recordId"], self._result(row)
         if about["status"] == "Completed":
