@@ -12,6 +12,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -22,9 +23,9 @@ from rich.table import Table
 from . import record as records
 from .errors import InputError, ModelMissing, disk_errors
 from .figures import metric_title, percent, share, times
-from .options import Options
+from .options import Launch, Options
 from .progress import download
-from .registry import PLATFORMS, RECIPES, cell
+from .registry import LAUNCHERS, PLATFORMS, RECIPES, cell
 from .teachers import prices
 from .teachers.spending import Spending
 
@@ -232,6 +233,45 @@ def _fetching(act: Callable[[], Result]) -> Result:
         with download(console, "Download") as on_progress:
             missing.fetch(on_progress)
     return act()
+
+
+@app.command()
+def launch(
+    pattern: Pattern,
+    on: Annotated[str, typer.Option(help=f"Who does it all: {', '.join(LAUNCHERS)}.")],
+    teacher: Annotated[str, typer.Option(help="bedrock:MODEL.")],
+    student: Annotated[str, typer.Option(help="The platform's id of the model to train.")],
+    role: Annotated[str | None, typer.Option(help="The service role that the platform works by.")] = None,
+    output: Annotated[str | None, typer.Option(help="Where prompts and figures go: s3://BUCKET/FOLDER.")] = None,
+    prompts: Prompts = None,
+    instruction: Instruction = None,
+    max_new_tokens: MaxNewTokens = None,
+    logs: Annotated[
+        str | None, typer.Option(help="Learn from invocation logs in place of prompts: s3://BUCKET/FOLDER.")
+    ] = None,
+    allow_cloud: AllowCloud = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the request and send nothing.")] = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Stop the job of the same command.")] = False,
+) -> None:
+    """Have a platform distil by itself, and follow it. The same command again finds the same job."""
+    if on not in LAUNCHERS:
+        raise InputError(f"--on {on}: choose one of: {', '.join(LAUNCHERS)}")
+    options = _options(
+        pattern,
+        teacher,
+        student,
+        prompts=prompts,
+        instruction=instruction,
+        max_new_tokens=max_new_tokens,
+        allow_cloud=allow_cloud,
+    )
+    _quiet()
+    try:
+        with _installed():
+            import_module(LAUNCHERS[on]).launch(Launch(options, role, output, logs, dry_run, cancel), console, out)
+    except KeyboardInterrupt:
+        console.print("the job goes on at the platform; the same command follows it, and --cancel stops it")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
 @contextmanager

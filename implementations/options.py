@@ -1,4 +1,4 @@
-"""What the user asked for: the command line of `distill run` and `distill plan`, read and checked."""
+"""What the user asked for: the command line of `distill run`, `plan` and `launch`, read and checked."""
 
 from __future__ import annotations
 
@@ -30,3 +30,18 @@ class Options:
     redact: bool
     spending: Spending
     command: str
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A distillation that a platform does as a whole. ``options.student`` is the platform's name of a model.
+
+    ``role`` and ``output`` are in the platform's own notation; ``logs`` is where logged prompts and answers lie.
+    """
+
+    options: Options
+    role: str | None
+    output: str | None
+    logs: str | None
+    dry_run: bool
+    cancel: bool

@@ -149,6 +149,10 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
+# Where `distill launch` has a whole distillation done: what --on says, and the module whose ``launch`` does it.
+LAUNCHERS = {"bedrock": "implementations.compute.bedrock"}
+
+
 def cell(recipe: Recipe, platform: Platform) -> CellStatus:
     """How ``recipe`` runs on ``platform``, from their declarations alone."""
     if platform.module is None:

@@ -53,6 +53,10 @@ def _vertex(url: str, folder: Path) -> dict[str, str]:
 def _bedrock(url: str, folder: Path) -> dict[str, str]:
     return {
         "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": url,
+        "AWS_ENDPOINT_URL_BEDROCK": url,
+        "AWS_ENDPOINT_URL_S3": url,
+        "BEDROCK_BATCH_BUCKET": "files",
+        "BEDROCK_BATCH_ROLE_ARN": "arn:aws:iam::123456789012:role/batch",
         "AWS_CONFIG_FILE": str(folder / "config"),
         "AWS_SHARED_CREDENTIALS_FILE": str(folder / "credentials"),
         "AWS_EC2_METADATA_DISABLED": "true",

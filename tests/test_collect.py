@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -261,22 +262,25 @@ def test_a_date_to_come_back_at_is_not_trusted_when_the_clock_jumps(serve, tmp_p
 # ------------------------------------------------------------------------------------------------- kill -9
 
 
-def _child(path: str, number: int, environment: dict[str, str], spec: str | None) -> None:
+def _child(path: str, number: int, environment: dict[str, str], teacher: str | None) -> None:
     os.environ.update(environment)
-    collect(Path(path), questions(number), spec and open_remote(spec), batch=spec is not None)
+    if teacher is None:
+        collect(Path(path), questions(number))
+    else:
+        collect(Path(path), questions(number), open_remote(teacher), batch=True)
 
 
-def kill_until_done(path: Path, number: int, rng: random.Random, longest: float, spec: str | None = None) -> int:
+def kill_until_done(path: Path, number: int, rng: random.Random, longest: float, teacher: str | None = None) -> int:
     """Collect in processes that are killed after random times; how many kills it took until one got to its end.
 
-    With ``spec``, what --teacher says, in a job.
+    With ``teacher`` in jobs, else one by one.
     """
     forking = multiprocessing.get_context("forkserver")
-    sdks = ["anthropic", "google.genai", "google.cloud.storage", "google.cloud.aiplatform_v1.services.job_service"]
-    forking.set_forkserver_preload([*sdks, "test_collect"])
+    google = ["google.genai", "google.cloud.storage", "google.cloud.aiplatform_v1.services.job_service"]
+    forking.set_forkserver_preload(["anthropic", "boto3", *google, "test_collect"])
     environment = dict(os.environ)
     for kills in range(1000):
-        process = forking.Process(target=_child, args=(str(path), number, environment, spec))
+        process = forking.Process(target=_child, args=(str(path), number, environment, teacher))
         process.start()
         process.join(rng.uniform(0.02, longest) * 1.1**kills)  # or a busy machine would never get to the end
         if process.exitcode is None:
@@ -313,11 +317,12 @@ def test_killed_at_fifty_random_points_nothing_is_lost_and_nothing_asked_again(s
 class JobsOf(NamedTuple):
     """What differs between platforms that take jobs.
 
-    ``made`` is the call that makes one. ``later`` is what may become of a request that goes into another job,
-    ``never`` of one that is not asked again.
+    ``made`` is the call that makes one; ``alone`` how many requests a fresh teacher asks before it. ``later`` is what
+    may become of a request that goes into another job, ``never`` of one that is not asked again.
     """
 
     made: str
+    alone: int
     later: tuple[str, ...]
     never: str
 
@@ -325,100 +330,125 @@ class JobsOf(NamedTuple):
 JOBS = {
     "claude": JobsOf(
         "POST /v1/messages/batches",
+        0,
         ("errored:api_error", "expired", "canceled", "missing"),
         "errored:invalid_request_error",
     ),
     "vertex": JobsOf(
         "POST /v1/projects/proj/locations/global/batchPredictionJobs",
+        0,
         ("INTERNAL", "UNAVAILABLE", "RESOURCE_EXHAUSTED", "missing"),
         "INVALID_ARGUMENT",
     ),
+    "bedrock": JobsOf("POST /model-invocation-job", 1, ("errored:500", "errored:429", "missing"), "errored:400"),
 }
+IN_JOB = 120  # requests, more than any platform asks for at least
+
+
+class Served(NamedTuple):
+    """A platform that takes jobs, served."""
+
+    server: Loopback
+    of: JobsOf
+    spec: str
+    asks: Callable[[Call], bool]
+
+    @property
+    def teacher(self) -> RemoteTeacher:
+        """A fresh one."""
+        return open_remote(self.spec)
+
+    @property
+    def jobs(self) -> int:
+        return self.server.paths[self.of.made]
+
+    @property
+    def asked(self) -> int:
+        """Requests that came by themselves."""
+        return sum(map(self.asks, self.server.calls))
 
 
 @pytest.fixture(params=JOBS)
-def platform(request) -> str:
-    return request.param
+def serve_jobs(request, start, monkeypatch, tmp_path):
+    """Starts a platform that takes jobs. ``fault`` befalls the calls that make one."""
+    of, platform = JOBS[request.param], PLATFORMS[request.param]
 
+    def serve(fault=lambda: None, **how) -> Served:
+        def of_jobs(n: int, call: Call) -> Break | None:
+            return fault() if f"{call.method} {call.path}" == of.made else None
 
-@pytest.fixture
-def serve_jobs(platform, start, monkeypatch, tmp_path):
-    """Starts the platform's API, with an echo behind it; the environment points there."""
-
-    def serve(fault=lambda n, call: None, **how) -> Loopback:
-        server = start(PLATFORMS[platform].respond(echo, **how), fault)
-        for variable, value in PLATFORMS[platform].environment(server.url, tmp_path).items():
+        server = start(platform.respond(echo, **how), of_jobs)
+        for variable, value in platform.environment(server.url, tmp_path).items():
             monkeypatch.setenv(variable, value)
-        return server
+        return Served(server, of, platform.teacher, platform.asks)
 
     return serve
 
 
-def teacher_of(platform: str) -> RemoteTeacher:
-    return open_remote(PLATFORMS[platform].teacher)
+def test_a_job_answers_all_at_its_own_price(serve_jobs, tmp_path):
+    served = serve_jobs()
+    got = collect(tmp_path, questions(IN_JOB), served.teacher, batch=True, given_price=replace(PRICE, batch=0.5))
+    assert [a.text for a in got.answers] == [r.prompt.upper() for r in questions(IN_JOB)]
+    alone = served.of.alone
+    assert served.jobs == 1 and served.asked == alone and got.outcomes == {Outcome.ANSWERED: IN_JOB}
+    assert got.usd == pytest.approx((IN_JOB - alone) * PRICE.cost(8, 5) / 2 + alone * PRICE.cost(8, 5))
 
 
-def jobs(server: Loopback, platform: str) -> int:
-    return server.paths[JOBS[platform].made]
-
-
-def singles(server: Loopback, platform: str) -> int:
-    return sum(map(PLATFORMS[platform].asks, server.calls))
-
-
-def test_a_job_answers_all_at_its_own_price(serve_jobs, platform, tmp_path):
-    server = serve_jobs()
-    price = given(1.0, 5.0)
-    halved = replace(price, batch=0.5)
-    got = collect(tmp_path, questions(30), teacher_of(platform), batch=True, given_price=halved)
-    assert [a.text for a in got.answers] == [r.prompt.upper() for r in questions(30)]
-    assert jobs(server, platform) == 1 and not singles(server, platform) and got.outcomes == {Outcome.ANSWERED: 30}
-    assert got.usd == pytest.approx(sum(price.cost(a.prompt_tokens, a.completion_tokens) for a in got.answers) / 2)
-
-
-def test_what_a_job_leaves_out_goes_into_another(serve_jobs, platform, tmp_path):
-    kinds = ("succeeded", *JOBS[platform].later, JOBS[platform].never)
+def test_what_a_job_leaves_out_goes_into_another(serve_jobs, tmp_path):
     seen: Counter = Counter()
 
     def outcome(row: int, text: str) -> str:
         seen[text] += 1
-        return kinds[row % 6] if seen[text] == 1 else "succeeded"
+        return kinds[row % len(kinds)] if seen[text] == 1 else "succeeded"
 
-    server = serve_jobs(outcome=outcome)
-    got = collect(tmp_path, questions(60), teacher_of(platform), batch=True)
-    assert Counter(a.kind for a in got.answers) == {Kind.COMPLETE: 50, Kind.FAILED: 10}
-    assert jobs(server, platform) == 2 and not got.why_pending
-    assert got.outcomes == {Outcome.ANSWERED: 50, Outcome.DROPPED: 40, Outcome.REJECTED: 10}
+    served = serve_jobs(outcome=outcome)
+    kinds = ("succeeded", *served.of.later, served.of.never)
+    became = Counter(kinds[row % len(kinds)] for row in range(3 * IN_JOB - served.of.alone))
+    failed, later = became[served.of.never], sum(became[kind] for kind in served.of.later)
+    got = collect(tmp_path, questions(3 * IN_JOB), served.teacher, batch=True)
+    assert Counter(a.kind for a in got.answers) == {Kind.COMPLETE: 3 * IN_JOB - failed, Kind.FAILED: failed}
+    assert served.jobs == 2 and not got.why_pending
+    answered = {Outcome.ANSWERED: 3 * IN_JOB - failed}
+    assert got.outcomes == answered | {Outcome.DROPPED: later, Outcome.REJECTED: failed}
 
 
-def test_a_job_outlives_the_process(serve_jobs, platform, tmp_path, monkeypatch):
-    server = serve_jobs(polls=12)
-    threading.Timer(1.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+def test_many_requests_go_as_jobs_of_about_a_size(serve_jobs, tmp_path, monkeypatch):
+    """Were the last one the rest, it could be too small to be taken."""
+    monkeypatch.setattr("implementations.teachers.jobs.MOST_IN_JOB", 2 * IN_JOB)
+    served = serve_jobs()
+    got = collect(tmp_path, questions(4 * IN_JOB + 10), served.teacher, batch=True)
+    assert served.jobs == 3 and served.asked == served.of.alone and not got.why_pending
+
+
+def test_a_job_outlives_the_process(serve_jobs, tmp_path, monkeypatch):
+    interrupt = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    served = serve_jobs(lambda: interrupt.start(), polls=12)
     with pytest.raises(KeyboardInterrupt):
-        collect(tmp_path, questions(20), teacher_of(platform), batch=True)
-    assert outcomes(tmp_path, questions(20), teacher_of(platform)) == {Outcome.UNDER_WAY: 20}
+        collect(tmp_path, questions(IN_JOB), served.teacher, batch=True)
+    alone = served.of.alone
+    ended = Counter({Outcome.UNDER_WAY: IN_JOB - alone, Outcome.ANSWERED: alone})
+    assert Counter(outcomes(tmp_path, questions(IN_JOB), served.teacher)) == ended
     monkeypatch.setattr("implementations.teachers.jobs.LAST_POLL", 0.01)
     monkeypatch.setattr("implementations.teachers.jobs.FIRST_POLL", 0.01)
     # The job is fetched, the other five are asked.
-    got = collect(tmp_path, questions(25), teacher_of(platform), batch=False)
-    assert jobs(server, platform) == 1 and singles(server, platform) == 5 and not got.why_pending
+    got = collect(tmp_path, questions(IN_JOB + 5), served.teacher, batch=False)
+    assert served.jobs == 1 and served.asked == 5 + alone and not got.why_pending
 
 
 @pytest.mark.parametrize("clock", ["steady", "jumping"])
-def test_a_job_whose_id_was_lost_is_found(serve_jobs, platform, tmp_path, clock, request):
+def test_a_job_whose_id_was_lost_is_found(serve_jobs, tmp_path, clock, request):
     if clock == "jumping":
         request.getfixturevalue("jumps")
-    made = JOBS[platform].made
-    server = serve_jobs(lambda n, call: Break.RESET if f"{call.method} {call.path}" == made else None)
+    served = serve_jobs(lambda: Break.RESET)
     with pytest.raises(InputError, match="no word whether the job was taken"):
-        collect(tmp_path, questions(20), teacher_of(platform), batch=True)
-    got = collect(tmp_path, questions(20), teacher_of(platform), batch=True)
-    assert jobs(server, platform) == 1 and not got.why_pending
+        collect(tmp_path, questions(IN_JOB), served.teacher, batch=True)
+    got = collect(tmp_path, questions(IN_JOB), served.teacher, batch=True)
+    assert served.jobs == 1 and not got.why_pending
 
 
-def test_a_job_survives_kills(serve_jobs, platform, tmp_path):
-    server = serve_jobs(polls=3)
-    kills = kill_until_done(tmp_path, 40, random.Random(3), 0.6, PLATFORMS[platform].teacher)
+def test_a_job_survives_kills(serve_jobs, tmp_path):
+    served = serve_jobs(polls=3)
+    kills = kill_until_done(tmp_path, IN_JOB, random.Random(3), 0.6, served.spec)
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
-        assert len(ledger.known(teacher_of(platform).identity, questions(40))) == 40
-    assert kills and jobs(server, platform) == 1
+        assert len(ledger.known(served.teacher.identity, questions(IN_JOB))) == IN_JOB
+    assert kills and served.jobs == 1

@@ -7,14 +7,19 @@ import json
 import sys
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from loopback import Break, Loopback, Reply, Written, answers, echo
+from loopback import Break, Loopback, Reply, Written, answers, echo, with_teacher
+from platforms import PLATFORMS
 from protocols import bedrock as protocol
 
 from implementations.errors import InputError
 from implementations.teachers.bedrock import BedrockTeacher, open_teacher
-from implementations.teachers.teacher import Busy, Dropped, Kind, Rejected, RemoteTeacher, Request
+from implementations.teachers.collect import Collector
+from implementations.teachers.ledger import Ledger, Outcome
+from implementations.teachers.spending import Spending
+from implementations.teachers.teacher import BatchTeacher, Busy, Dropped, Kind, Rejected, RemoteTeacher, Request
 
 MODEL = "mistral.small-v1:0"
 CLAUDE = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
@@ -28,7 +33,7 @@ def environment(monkeypatch, tmp_path):
     """Credentials of one kind, and no search for others in files or on the network."""
     for name in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_SESSION_TOKEN", "AWS_BEARER_TOKEN_BEDROCK"):
         monkeypatch.delenv(name, raising=False)
-    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME"):
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "BEDROCK_BATCH_BUCKET"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
@@ -356,3 +361,270 @@ def test_tokens_are_counted_by_the_platform_or_estimated(serve):
     with pytest.raises(Busy):
         asyncio.run(count())
     assert all(call.path.endswith("/count-tokens") for call in server.calls)
+
+
+# ------------------------------------------------------------------------------------------------- jobs
+
+LATE = datetime.now(UTC) - timedelta(minutes=10)
+
+
+@pytest.fixture
+def serve_jobs(start, monkeypatch, tmp_path):
+    """Starts Bedrock with S3 beside it, and sets everything that jobs need."""
+
+    def serve(fault=lambda n, call: None, model=echo, **how) -> Loopback:
+        server = start(protocol.respond(model, **how), fault)
+        for variable, value in PLATFORMS["bedrock"].environment(server.url, tmp_path).items():
+            monkeypatch.setenv(variable, value)
+        return server
+
+    return serve
+
+
+def questions(number: int, instruction: str = "say it loudly") -> dict[str, Request]:
+    """Requests by keys as long as a ledger's."""
+    return {f"{i:064x}": Request(instruction, f"prompt number {i}", 8) for i in range(number)}
+
+
+def run(act, model=MODEL):
+    """What ``act(teacher)`` comes to."""
+    return with_teacher(BedrockTeacher(model, threads=4), act)
+
+
+def job_of(requests, model=MODEL):
+    """The results of a job of ``requests``, by key."""
+
+    async def act(teacher):
+        job = await teacher.submit(requests)
+        while not (await teacher.progress(job))[1]:
+            pass
+        return {key: result async for key, result in teacher.results(job)}
+
+    return run(act, model)
+
+
+def rows_of(files, nth=0):
+    """What the n-th job that was submitted asks."""
+    [*names] = [name for name in files if name.endswith("/requests.jsonl")]
+    return [json.loads(line) for line in files[names[nth]].splitlines()]
+
+
+def collect(path, requests, say=lambda text: None, **spending):
+    with (
+        Ledger(path / "ledger.sqlite") as ledger,
+        Collector(ledger, Spending(8, batch=True, **spending), say) as collector,
+    ):
+        return collector.collect(BedrockTeacher(MODEL), list(requests.values()))
+
+
+def test_a_job_from_start_to_end(serve_jobs):
+    files = {}
+    server = serve_jobs(files=files, polls=1)
+    requests = questions(100)
+
+    async def act(teacher):
+        assert isinstance(teacher, BatchTeacher) and not teacher.why_no_jobs
+        job = await teacher.submit(requests)
+        progress = [await teacher.progress(job) for _ in range(2)]
+        return job, progress, {key: result async for key, result in teacher.results(job)}
+
+    job, progress, results = run(act)
+    assert progress == [(0, False), (100, True)]
+    assert {key: answer.text for key, answer in results.items()} == {k: r.prompt.upper() for k, r in requests.items()}
+    answer = results[f"{7:064x}"]
+    assert (answer.kind, answer.prompt_tokens, answer.completion_tokens) == (Kind.COMPLETE, 6, 3)
+    [made] = [call.json for call in server.calls if call.path == "/model-invocation-job"]
+    name = made["jobName"]
+    assert made.pop("clientRequestToken") and name.startswith("distill-") and "-100-" in name and len(name) <= 63
+    assert made == {
+        "jobName": name,
+        "roleArn": "arn:aws:iam::123456789012:role/batch",
+        "modelId": MODEL,
+        "modelInvocationType": "Converse",
+        "inputDataConfig": {"s3InputDataConfig": {"s3Uri": f"s3://files/distill/{name}/requests.jsonl"}},
+        "outputDataConfig": {"s3OutputDataConfig": {"s3Uri": f"s3://files/distill/{name}/answers/"}},
+    }
+    assert rows_of(files)[7] == {
+        "recordId": f"{7:064x}",
+        "modelInput": {
+            "messages": [{"role": "user", "content": [{"text": "prompt number 7"}]}],
+            "system": [{"text": "say it loudly"}],
+            "inferenceConfig": {"maxTokens": 8, "temperature": 0.0},
+        },
+    }
+    folder = f"files/distill/{name}/answers/{job.rpartition('/')[2]}"
+    assert {f"{folder}/requests.jsonl.out", f"{folder}/manifest.json.out"} < set(files)
+
+
+def test_a_row_has_no_cached_instruction_and_a_worded_schema(serve_jobs):
+    files = {}
+    serve_jobs(files=files)
+    asked = {key: Request("label", request.prompt, 20, SCHEMA) for key, request in questions(100).items()}
+    job_of(asked, CLAUDE)
+    body = rows_of(files)[0]["modelInput"]
+    [system] = body["system"]
+    assert system["text"].startswith("label") and system["text"].endswith(SCHEMA) and "outputConfig" not in body
+    assert body["additionalModelRequestFields"] == {"thinking": {"type": "disabled"}}
+
+
+def test_lines_are_lines_whatever_the_answers_hold(serve_jobs):
+    serve_jobs(model=lambda *_: Written("one\x85two\u2028three\nfour", 4, 3, False, []))
+    assert {answer.text for answer in job_of(questions(1200)).values()} == {"one\x85two\u2028three\nfour"}
+
+
+def test_what_becomes_of_the_rows_of_a_job(serve_jobs):
+    """A row that will never be answered, some that may, and one that there is no word of."""
+    kinds = ("succeeded", "errored:400", "errored:500", "errored:429", "missing")
+    serve_jobs(outcome=lambda row, prompt: kinds[row % 5])
+    results = list(job_of(questions(100)).items())
+    assert len(results) == 80
+    for key, result in results:
+        row = int(key, 16) % 5
+        assert type(result).__name__ == ("Answer", "Rejected", "Dropped", "Dropped")[row]
+        assert row == 0 or str(result) == f"HTTP {(400, 500, 429)[row - 1]}: no"
+        assert row < 2 or result.billed is False
+
+
+def test_a_reason_does_not_repeat_the_request(serve_jobs):
+    serve_jobs(outcome=lambda *_: "errored:400", takes=lambda body: f"Bad value: {json.dumps(body['messages'])}")
+    assert {str(result) for result in job_of(questions(100)).values()} == {"HTTP 400"}
+
+
+def test_a_row_that_is_refused_by_name_is_asked_again_without(serve_jobs):
+    def takes(body):
+        named = "temperature" in body["inferenceConfig"]
+        return "`temperature` is deprecated for this model." if named else ""
+
+    files = {}
+    serve_jobs(takes=takes, files=files)
+
+    async def twice(teacher):
+        results = []
+        for _ in range(2):
+            job = await teacher.submit(questions(100))
+            await teacher.progress(job)
+            results.append([result async for _, result in teacher.results(job)])
+        return results
+
+    first, second = run(twice)
+    assert {type(result) for result in first} == {Dropped} and not any(result.billed for result in first)
+    assert {result.kind for result in second} == {Kind.COMPLETE}
+    assert "temperature" in str(rows_of(files)) and "temperature" not in str(rows_of(files, 1))
+
+
+def test_one_request_goes_alone_and_teaches_what_to_leave_out(serve_jobs, tmp_path):
+    def takes(body):
+        return "`temperature` is deprecated for this model." if "temperature" in body["inferenceConfig"] else ""
+
+    files = {}
+    server = serve_jobs(takes=takes, files=files)
+    got = collect(tmp_path, questions(150))
+    assert got.outcomes == {Outcome.ANSWERED: 150} and "temperature" not in str(rows_of(files))
+    assert len(rows_of(files)) == 149
+    assert sum(call.path.endswith("/converse") for call in server.calls) == 2
+
+
+def test_what_is_too_little_for_a_job_is_asked_one_by_one(serve_jobs, tmp_path):
+    said = []
+    server = serve_jobs(outcome=lambda row, prompt: "errored:500" if row < 20 else "succeeded")
+    assert not collect(tmp_path, questions(40), said.append).why_pending
+    assert said == [f"40 requests are asked one by one: bedrock:{MODEL} takes no job of fewer than 100"]
+    got = collect(tmp_path, questions(190), said.append)
+    assert not got.why_pending and len(said) == 1 and server.paths["POST /model-invocation-job"] == 1
+    assert sum(call.path.endswith("/converse") for call in server.calls) == 40 + 1 + 20
+    with pytest.raises(InputError, match="99 requests are fewer than the 100 that a job must have; leave --batch out"):
+        run(lambda teacher: teacher.submit(questions(99)))
+
+
+def test_a_job_that_fails_says_why(serve_jobs, tmp_path):
+    server = serve_jobs(ends="Failed", why="The role cannot read the bucket.")
+    got = collect(tmp_path, questions(150))
+    assert "149 of 150 prompts have no answer" in got.why_pending
+    assert "(149 for: the job is Failed: The role cannot read the bucket.)" in got.why_pending
+    assert server.paths["POST /model-invocation-job"] == 2
+
+
+def test_a_job_that_ends_early_gives_what_it_has(serve_jobs):
+    for ends in ("Expired", "PartiallyCompleted"):
+        serve_jobs(outcome=lambda row, prompt: "succeeded" if row < 30 else "missing", ends=ends)
+        results = job_of(questions(100))
+        assert sum(isinstance(result, Dropped) for result in results.values()) == 70 and len(results) == 100
+        assert str(results[f"{50:064x}"]) == f"the job is {ends}: no reason given"
+
+
+def test_a_job_is_found_by_teacher_size_and_time(serve_jobs):
+    serve_jobs()
+
+    async def submit(teacher, *sizes):
+        return [await teacher.submit(questions(size)) for size in sizes]
+
+    mine = run(lambda teacher: submit(teacher, 100, 101, 100, 1001, 100))
+    theirs = run(lambda teacher: submit(teacher, 100), CLAUDE)
+    assert run(lambda teacher: teacher.find(LATE, 100)) == [mine[4], mine[2], mine[0]]
+    assert run(lambda teacher: teacher.find(LATE, 101)) == [mine[1]]
+    assert run(lambda teacher: teacher.find(LATE, 100), CLAUDE) == theirs
+    assert run(lambda teacher: teacher.find(datetime.now(UTC), 100)) == []
+
+
+def test_a_job_is_stopped(serve_jobs):
+    server = serve_jobs(polls=9)
+
+    async def act(teacher):
+        job = await teacher.submit(questions(100))
+        await teacher.cancel(job)
+        return await teacher.progress(job), [result async for _, result in teacher.results(job)]
+
+    progress, results = run(act)
+    assert progress == (0, True) and {str(result) for result in results} == {"the job is Stopped: no reason given"}
+    assert any(call.path.endswith("/stop") for call in server.calls)
+
+
+def test_without_a_bucket_or_a_role_requests_go_one_by_one(serve_jobs, monkeypatch):
+    serve_jobs()
+    for variable in ("BEDROCK_BATCH_BUCKET", "BEDROCK_BATCH_ROLE_ARN"):
+        with monkeypatch.context() as without:
+            without.delenv(variable)
+            teacher = open_teacher(MODEL)
+            assert not Spending().in_jobs(teacher, 5000) and isinstance(teacher, BatchTeacher)
+            message = rf"^--batch: bedrock:{MODEL}: .*; set BEDROCK_BATCH_BUCKET and BEDROCK_BATCH_ROLE_ARN \(https"
+            with pytest.raises(InputError, match=message):
+                Spending(batch=True).check(teacher)
+            with pytest.raises(InputError, match="set BEDROCK_BATCH_BUCKET"):
+                run(lambda teacher: teacher.submit(questions(100)))
+    Spending(batch=True).check(teacher)
+    assert Spending().in_jobs(teacher, 1000) and not Spending().in_jobs(teacher, 999)
+
+
+S3_DENIED = Reply(b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>", 403)
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "message"),
+    [
+        (S3_DENIED, InputError, r"access denied \(HTTP 403\); allow the identity s3:PutObject, .*BEDROCK_BATCH_BUCKET"),
+        (protocol.error(403, "AccessDeniedException", "no"), InputError, r"iam:PassRole on BEDROCK_BATCH_ROLE_ARN"),
+        (protocol.error(403, "ExpiredTokenException", "no"), InputError, "AWS refused the credentials"),
+        (protocol.error(400, "ValidationException", "no batch for it"), Rejected, "HTTP 400: no batch for it"),
+        (protocol.error(429, "ThrottlingException", "slow down"), Busy, "slow down"),
+        (protocol.error(500, "InternalServerException", "oh"), Dropped, "HTTP 500: oh"),
+        (Break.RESET, Dropped, "no usable answer"),
+        (Break.GARBAGE, Dropped, "no usable answer"),
+    ],
+)
+def test_what_goes_wrong_about_a_job(serve_jobs, reply, kind, message):
+    path = "/files" if reply is S3_DENIED else "/model-invocation-job"
+    serve_jobs(lambda n, call: reply if call.path.startswith(path) else None)
+    with pytest.raises(kind, match=message) as caught:
+        run(lambda teacher: teacher.submit(questions(100)))
+    assert SECRET not in str(caught.value) and caught.value.__cause__ is None
+
+
+def test_no_such_bucket_and_no_such_job(serve_jobs, monkeypatch):
+    serve_jobs()
+    with pytest.raises(Rejected, match="HTTP 404: Could not find the job"):
+        run(
+            lambda teacher: teacher.progress("arn:aws:bedrock:eu-west-1:123456789012:model-invocation-job/000000000009")
+        )
+    monkeypatch.setenv("BEDROCK_BATCH_BUCKET", "nowhere")
+    with pytest.raises(InputError, match=r"no such bucket \(HTTP 404\); check BEDROCK_BATCH_BUCKET"):
+        run(lambda teacher: teacher.submit(questions(100)))

@@ -1,28 +1,55 @@
 """Models on Amazon Bedrock through its Converse API: ``bedrock:MODEL``, a model id or that of an inference profile.
 
-Gives text. Credentials come from boto3's own chain: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, single
-sign-on, the machine's role, or a Bedrock API key in AWS_BEARER_TOKEN_BEDROCK. AWS_REGION or AWS_DEFAULT_REGION names
-the region, and AWS_ENDPOINT_URL_BEDROCK_RUNTIME another endpoint.
+Gives text, one request at a time or many as a batch inference job at half the price. Credentials, region and other
+endpoints: see aws.py.
 
 One API stands before models that differ in what they take, and none tells. So a request begins with everything that
 serves distillation (no randomness, no thinking, a cached instruction, an enforced schema); what a model refuses by name
 is left out from then on, and the request asked again at once. A refusal of that kind is not charged.
+
+Jobs read and write files in S3. BEDROCK_BATCH_BUCKET names the bucket, in the same region, and BEDROCK_BATCH_ROLE_ARN
+the service role by which Bedrock gets at it (https://docs.aws.amazon.com/bedrock/latest/userguide/batch-iam-sr.html).
+A job's prompts and answers stay in the bucket, under distill/JOB/, until you delete them.
+
+A row of a job holds what a single request holds, without what single requests have learnt to leave out: so a teacher
+that has not been asked yet is ``untried``, and one request goes alone before a job. Neither do rows have a cached
+instruction, with which they fail, nor an enforced schema, about which the documentation contradicts itself: the
+instruction words it, and the answers are held against it. A row that is refused by name all the same is asked again
+without.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import os
 import re
+import uuid
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from contextlib import closing
+from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..errors import InputError
 from ..registry import PLATFORMS
+from .aws import (
+    BUSY,
+    NOTHING,
+    asked_failure,
+    code_of,
+    common_failure,
+    job_failure,
+    message_of,
+    open_client,
+    place,
+    status_of,
+)
 from .teacher import Answer, Busy, Dropped, Kind, Rejected, Request
-from .wire import failure, kind_of, lost, needs, said
+from .wire import failure, kind_of, lost, said
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
@@ -41,9 +68,15 @@ LESS_THINKING = ("disabled", "between_tools", "effort")
 CACHING = ("anthropic.claude-", "amazon.nova-")
 COMPLETE, TRUNCATED = {"end_turn", "stop_sequence"}, {"max_tokens", "model_context_window_exceeded"}
 REFUSED = {"guardrail_intervened", "content_filtered", "refusal"}
-BUSY = {"ThrottlingException", "ServiceQuotaExceededException", "ModelNotReadyException", "TooManyRequestsException"}
-CREDENTIALS = (
-    "run: aws configure, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or AWS_BEARER_TOKEN_BEDROCK"
+NOT_IN_JOBS = {"cache", "schema"}
+BUCKET, ROLE = "BEDROCK_BATCH_BUCKET", "BEDROCK_BATCH_ROLE_ARN"
+LEAST_IN_JOB = 100  # requests, Bedrock's quota for most models; a model that asks for more refuses the job
+ENDED = {"Completed", "PartiallyCompleted", "Failed", "Stopped", "Expired"}
+ROWS = 500  # of a job's file, read at once
+MAY_ASK = "bedrock:InvokeModel on the model, and check in the Bedrock console that the account has access to it"
+MAY_RUN_JOBS = (
+    f"s3:PutObject, s3:GetObject and s3:ListBucket on {BUCKET}, iam:PassRole on {ROLE}, and bedrock:CreateModel"
+    "InvocationJob, GetModelInvocationJob and ListModelInvocationJobs"
 )
 
 
@@ -58,41 +91,49 @@ class BedrockTeacher:
     """A model on Bedrock. ``timeout`` is in seconds, for one whole answer; boto3 waits in ``threads`` threads."""
 
     platform, folder, gives = "bedrock", None, PLATFORMS["bedrock"].gives
+    least_in_job = LEAST_IN_JOB
 
     def __init__(self, model: str, timeout: float = 120.0, threads: int = 64):
         self.model, self.timeout, self.threads = model, timeout, threads
         self.name = f"bedrock:{model}"
         self.identity = f"{self.name}{_elsewhere()}"
-        self._client: BaseClient | None = None
+        self.untried = True  # no request has shown yet what the model takes
+        self._clients: dict[str, BaseClient] = {}
         self._pool: ThreadPoolExecutor | None = None
         self._takes = set(NAMED)
 
     @property
     def client(self) -> BaseClient:
         """boto3's client, made on first use and again after ``close``."""
-        if self._client is None:
-            self._client = _open(self.timeout, self.threads)
-            self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="bedrock")
-        return self._client
+        return self._open("bedrock-runtime")
+
+    @property
+    def why_no_jobs(self) -> str:
+        if os.environ.get(BUCKET) and os.environ.get(ROLE):
+            return ""
+        return (
+            f"{self.name}: a job needs an S3 bucket for its files and a role by which Bedrock gets at them; set "
+            f"{BUCKET} and {ROLE} (https://docs.aws.amazon.com/bedrock/latest/userguide/batch-iam-sr.html)"
+        )
 
     async def ask(self, request: Request) -> Answer:
-        if request.top_logprobs:
-            raise InputError(f"{self.name}: Bedrock returns no log-probabilities; choose another --teacher")
         while True:
-            body, sent = self._body(request)
+            body = self._body(request)
             try:
-                return _answer(await self._call(self.client.converse, body), request)
+                answer = _answer(await self._call(self.client.converse, body), request)
+                self.untried = False
+                return answer
             except InputError:
                 raise
             except Exception as error:
-                refused = _refused(error, sent)
+                refused = _refused(error, body)
                 if refused is None:
                     raise self._failure(error, request) from None
                 self._takes.discard(refused)
 
     async def count_tokens(self, request: Request) -> int:
         """Bedrock's count where it counts for this model and account; else an estimate of four characters a token."""
-        body, _ = self._body(request)
+        body = self._body(request)
         parts = {name: body[name] for name in ("messages", "system") if name in body}
         try:
             arguments = {"modelId": self.model, "input": {"converse": parts}}
@@ -100,23 +141,137 @@ class BedrockTeacher:
         except InputError:
             raise
         except Exception as error:
-            if _code(error) in ("ValidationException", "AccessDeniedException"):
+            if code_of(error) in ("ValidationException", "AccessDeniedException"):
                 return len(f"{request.instruction} {request.prompt}") // 4 + 1
             raise self._failure(error, request) from None
 
     async def close(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
+        clients, self._clients = self._clients, {}
+        if clients:
             self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
+        for client in clients.values():
             client.close()
 
-    async def _call(self, operation: Any, arguments: dict[str, Any]) -> dict[str, Any]:
-        async with asyncio.timeout(self.timeout):
-            call = partial(operation, **arguments)
-            return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+    async def submit(self, requests: dict[str, Request]) -> str:
+        if self.why_no_jobs:
+            raise InputError(self.why_no_jobs)
+        if len(requests) < LEAST_IN_JOB:
+            raise InputError(
+                f"{self.name}: {len(requests)} requests are fewer than the {LEAST_IN_JOB} that a job must have; leave "
+                "--batch out"
+            )
+        name = f"{self._names(len(requests))}{uuid.uuid4().hex[:12]}"
+        bucket, folder = os.environ[BUCKET], f"distill/{name}"
+        rows = "".join(json.dumps(self._row(key, request)) + "\n" for key, request in requests.items()).encode()
+        await self._about_jobs(self._open("s3").put_object, Bucket=bucket, Key=f"{folder}/requests.jsonl", Body=rows)
+        job = await self._about_jobs(
+            self._open("bedrock").create_model_invocation_job,
+            jobName=name,
+            roleArn=os.environ[ROLE],
+            modelId=self.model,
+            modelInvocationType="Converse",
+            inputDataConfig={"s3InputDataConfig": {"s3Uri": f"s3://{bucket}/{folder}/requests.jsonl"}},
+            outputDataConfig={"s3OutputDataConfig": {"s3Uri": f"s3://{bucket}/{folder}/answers/"}},
+        )
+        return job["jobArn"]
 
-    def _body(self, request: Request) -> tuple[dict[str, Any], set[str]]:
-        """The arguments of ``converse``, and which of NAMED they hold."""
+    async def find(self, since: datetime, count: int) -> list[str]:
+        pages = self._open("bedrock").get_paginator("list_model_invocation_jobs")
+        newest_first = {"sortBy": "CreationTime", "sortOrder": "Descending"}
+        return await self._about_jobs(
+            lambda: [
+                job["jobArn"]
+                for page in pages.paginate(submitTimeAfter=since, nameContains=self._names(count), **newest_first)
+                for job in page.get("invocationJobSummaries", [])
+            ]
+        )
+
+    async def progress(self, job: str) -> tuple[int, bool]:
+        about = await self._about_jobs(self._open("bedrock").get_model_invocation_job, jobIdentifier=job)
+        return about.get("processedRecordCount", 0), about["status"] in ENDED
+
+    async def results(self, job: str) -> AsyncIterator[tuple[str, Answer | Exception]]:
+        """(Key, answer or why there is none). The schema of a request is for the caller to check, who has it."""
+        about = await self._about_jobs(self._open("bedrock").get_model_invocation_job, jobIdentifier=job)
+        bucket, folder = place(about["outputDataConfig"]["s3OutputDataConfig"]["s3Uri"])
+        read = set()
+        async for row in self._rows(bucket, f"{folder.rstrip('/')}/{job.rpartition('/')[2]}/", ".jsonl.out"):
+            read.add(row["recordId"])
+            yield row["recordId"], self._result(row)
+        if about["status"] == "Completed":
+            return
+        why = said(f"the job is {about['status']}: {about.get('message') or 'no reason given'}", NOTHING)
+        async for row in self._rows(*place(about["inputDataConfig"]["s3InputDataConfig"]["s3Uri"]), ".jsonl"):
+            if row["recordId"] not in read:
+                yield row["recordId"], Dropped(why, billed=False)
+
+    async def cancel(self, job: str) -> None:
+        await self._about_jobs(self._open("bedrock").stop_model_invocation_job, jobIdentifier=job)
+
+    def _open(self, service: str) -> BaseClient:
+        if service not in self._clients:
+            self._clients[service] = open_client(service, self.timeout, self.threads)
+            self._pool = self._pool or ThreadPoolExecutor(self.threads, thread_name_prefix="bedrock")
+        return self._clients[service]
+
+    async def _call(self, operation: Callable[..., Any], arguments: dict[str, Any]) -> dict[str, Any]:
+        async with asyncio.timeout(self.timeout):
+            return await self._in_thread(lambda: operation(**arguments))
+
+    async def _in_thread(self, call: Callable[[], Any]) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+
+    async def _about_jobs(self, operation: Callable[..., Any], **arguments: Any) -> Any:
+        """What AWS says about jobs or their files. No limit for the whole of it, for a file may be large."""
+        try:
+            return await self._in_thread(lambda: operation(**arguments))
+        except Exception as error:
+            raise job_failure(error, self.name, MAY_RUN_JOBS, BUCKET) from None
+
+    async def _rows(self, bucket: str, prefix: str, ending: str) -> AsyncIterator[dict[str, Any]]:
+        """The rows of the files whose names begin and end so."""
+        s3 = self._open("s3")
+        pages = s3.get_paginator("list_objects_v2")
+        keys = await self._about_jobs(
+            lambda: [
+                file["Key"]
+                for page in pages.paginate(Bucket=bucket, Prefix=prefix)
+                for file in page.get("Contents", [])
+                if file["Key"].endswith(ending)
+            ]
+        )
+        for key in keys:
+            with closing((await self._about_jobs(s3.get_object, Bucket=bucket, Key=key))["Body"]) as body:
+                lines = body.iter_lines(1 << 20)
+                while some := await self._about_jobs(lambda lines=lines: list(map(json.loads, islice(lines, ROWS)))):
+                    for row in some:
+                        yield row
+
+    def _names(self, count: int) -> str:
+        """How the names of this teacher's jobs of ``count`` requests begin."""
+        return f"distill-{hashlib.sha256(self.identity.encode()).hexdigest()[:8]}-{count}-"
+
+    def _row(self, key: str, request: Request) -> dict[str, Any]:
+        body = self._body(request, in_job=True)
+        del body["modelId"]
+        return {"recordId": key, "modelInput": body}
+
+    def _result(self, row: dict[str, Any]) -> Answer | Exception:
+        try:
+            if not (error := row.get("error")):
+                return _answer(row["modelOutput"], NOTHING)
+            status, message, body = error["errorCode"], str(error.get("errorMessage")), row["modelInput"]
+            found, refused = failure(status, said(message, _request(body))), _named(message, body)
+        except (KeyError, TypeError, AttributeError) as error:
+            return lost(error)
+        self._takes.discard(refused)
+        return found if status == 400 and not refused else Dropped(str(found), billed=False)
+
+    def _body(self, request: Request, in_job: bool = False) -> dict[str, Any]:
+        """The arguments of ``converse``."""
+        if request.top_logprobs:
+            raise InputError(f"{self.name}: Bedrock returns no log-probabilities; choose another --teacher")
         wanted = {"temperature"}
         if "anthropic.claude-" in self.model:
             wanted |= {next((name for name in LESS_THINKING if name in self._takes), "effort")}
@@ -124,7 +279,7 @@ class BedrockTeacher:
             wanted |= {"cache"}
         if request.schema is not None:
             wanted |= {"schema"}
-        sent = wanted & self._takes
+        sent = wanted & self._takes - (NOT_IN_JOBS if in_job else set())
         instruction, output = request.instruction, {}
         if "schema" in sent:
             form = {"jsonSchema": {"name": "answer", "schema": request.schema}}
@@ -146,32 +301,12 @@ class BedrockTeacher:
             body["outputConfig"] = output
         if thinking := sent & {"disabled", "between_tools"}:
             body["additionalModelRequestFields"] = {"thinking": {"type": thinking.pop()}}
-        return body, sent
+        return body
 
     def _failure(self, error: Exception, request: Request) -> Busy | Dropped | Rejected | InputError:
-        from botocore.exceptions import (
-            BotoCoreError,
-            ClientError,
-            ConnectionError,
-            HTTPClientError,
-            IncompleteReadError,
-        )
-
-        if isinstance(error, BotoCoreError) and not isinstance(
-            error, (ConnectionError, HTTPClientError, IncompleteReadError)
-        ):
-            return InputError(f"{self.name}: boto3 cannot ask ({type(error).__name__}); {CREDENTIALS}")
-        if not isinstance(error, ClientError):
-            return lost(error)
-        response, message = error.response["ResponseMetadata"], error.response["Error"].get("Message", "")
-        status, code = response["HTTPStatusCode"], _code(error)
-        if code == "AccessDeniedException":
-            return InputError(
-                f"{self.name}: access denied (HTTP {status}); allow the identity bedrock:InvokeModel on the model, and "
-                "check in the Bedrock console that the account has access to it"
-            )
-        if status in (401, 403):
-            return InputError(f"{self.name}: AWS refused the credentials (HTTP {status}, {code}); {CREDENTIALS}")
+        if found := common_failure(error, self.name, MAY_ASK):
+            return found
+        status, code, message = status_of(error), code_of(error), message_of(error)
         if status == 404 or "model identifier is invalid" in message:
             region = self.client.meta.region_name
             return InputError(f"{self.name}: no such model in {region} (HTTP {status}); check its id and AWS_REGION")
@@ -185,50 +320,40 @@ class BedrockTeacher:
         reason = said(message, request) or code
         if code == "ModelErrorException":
             return Dropped(f"HTTP {status}: {reason}", billed=False)
-        return failure(429 if code in BUSY else status, reason, response["HTTPHeaders"].get("retry-after"))
+        return asked_failure(error, reason)
 
 
-def _open(timeout: float, threads: int) -> BaseClient:
-    with needs("bedrock", "boto3"):
-        import boto3
-        from botocore.config import Config
-        from botocore.exceptions import BotoCoreError, NoRegionError
-    config = Config(
-        retries={"total_max_attempts": 1},
-        connect_timeout=timeout,
-        read_timeout=timeout,
-        max_pool_connections=threads,
-        tcp_keepalive=True,
-    )
-    try:
-        session = boto3.Session()
-        if session.get_credentials() is None and not os.environ.get("AWS_BEARER_TOKEN_BEDROCK"):
-            raise InputError(f"bedrock: no AWS credentials; {CREDENTIALS}, or choose another --teacher")
-        # boto3 itself reads AWS_DEFAULT_REGION alone.
-        return session.client("bedrock-runtime", region_name=os.environ.get("AWS_REGION") or None, config=config)
-    except NoRegionError:
-        raise InputError("bedrock: no region; set AWS_REGION to one that offers the model") from None
-    except BotoCoreError as error:
-        raise InputError(f"bedrock: boto3 cannot start ({type(error).__name__}); {CREDENTIALS}") from None
-
-
-def _refused(error: Exception, sent: set[str]) -> str | None:
-    """Which of the names that were ``sent`` the model says it does not take."""
-    if _code(error) not in ("ValidationException", "AccessDeniedException"):
+def _refused(error: Exception, body: dict[str, Any]) -> str | None:
+    """Which of NAMED the model says that it does not take, if that is what ``error`` says of ``body``."""
+    if code_of(error) not in ("ValidationException", "AccessDeniedException"):
         return None
-    message = error.response["Error"].get("Message", "")
-    return next((name for name in NAMED if name in sent and re.search(NAMED[name], message, re.IGNORECASE)), None)
+    return _named(message_of(error), body)
 
 
-def _code(error: Exception) -> str:
-    response = getattr(error, "response", None)
-    return response["Error"].get("Code", "") if isinstance(response, dict) and "Error" in response else ""
+def _named(message: str, body: dict[str, Any]) -> str | None:
+    """Which of NAMED ``message`` is about, of those that ``body`` holds."""
+    output = body.get("outputConfig") or {}
+    held = {
+        (body.get("additionalModelRequestFields") or {}).get("thinking", {}).get("type"),
+        "effort" if "effort" in output else None,
+        "cache" if any("cachePoint" in part for part in body.get("system") or []) else None,
+        "schema" if "textFormat" in output else None,
+        "temperature" if "temperature" in body["inferenceConfig"] else None,
+    }
+    return next((name for name in NAMED if name in held and re.search(NAMED[name], message, re.IGNORECASE)), None)
+
+
+def _request(body: dict[str, Any]) -> Request:
+    """What was asked with ``body``, as far as a message could repeat it."""
+    said = [part.get("text") or "" for message in body["messages"] for part in message["content"]]
+    return Request(" ".join(part.get("text") or "" for part in body.get("system") or []), " ".join(said), 0)
 
 
 def _answer(response: dict[str, Any], request: Request) -> Answer:
     usage, end = response["usage"], response["stopReason"]
-    text = "".join(part.get("text", "") for part in response["output"]["message"]["content"]).strip()
-    read, written = usage.get("cacheReadInputTokens", 0), usage.get("cacheWriteInputTokens", 0)
+    # A job's answers spell out what they do not have as null.
+    text = "".join(part.get("text") or "" for part in response["output"]["message"]["content"]).strip()
+    read, written = usage.get("cacheReadInputTokens") or 0, usage.get("cacheWriteInputTokens") or 0
     kind, reason = kind_of(text, request, end in TRUNCATED, end in REFUSED), ""
     if end == "malformed_model_output":
         kind = Kind.MALFORMED

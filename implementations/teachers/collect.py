@@ -14,7 +14,7 @@ from .gate import Stopped
 from .jobs import Jobs
 from .ledger import Ledger, Outcome
 from .remote import Asking, Journal
-from .spending import Spending
+from .spending import Spending, least_in_job
 from .teacher import Answer, Kind, LocalModel, RemoteTeacher, Request, Teacher
 
 OnAnswer = Callable[[int], None]  # told how many requests are done
@@ -112,20 +112,27 @@ class Collector:
     ) -> Exception | None:
         identity, spending = teacher.identity, self.spending
         budget = Budget(spending.price(teacher), spending.budget_usd, self.ledger.spent(identity))
-        wanted = spending.in_jobs(teacher, len(pending))
-        if wanted or self.ledger.batches(identity):  # an earlier job is fetched in any case: it is paid
+        wanted, least = spending.in_jobs(teacher, len(pending)), least_in_job(teacher)
+        if spending.batch and 0 < len(pending) < least:
+            self.say(f"{len(pending)} requests are asked one by one: {teacher.name} takes no job of fewer than {least}")
+        earlier = self.ledger.batches(identity)
+        if wanted and not earlier and getattr(teacher, "untried", False):
+            # What the model does not take is learnt from this one, and not from every row of a job.
+            why = await self._one_by_one(teacher, pending[:1], budget, stop, on_done)
+            if why or stop.is_set():
+                return why
+        if wanted or earlier:  # an earlier job is fetched in any case: it is paid
             jobs = Jobs(teacher, self.ledger, budget, stop, on_done)
             try:
                 await jobs.run(pending if wanted else [])
             except Stopped:
                 self.say("the jobs go on at the platform; the same command fetches their results")
                 return None
-            if jobs.why or wanted:
+            known = self.ledger.answered(identity, pending)
+            pending = [request for i, request in enumerate(pending) if i not in known]
+            if jobs.why or (wanted and len(pending) >= least):
                 return jobs.why
-        known = self.ledger.answered(identity, pending)
-        return await self._one_by_one(
-            teacher, [r for i, r in enumerate(pending) if i not in known], budget, stop, on_done
-        )
+        return await self._one_by_one(teacher, pending, budget, stop, on_done)
 
     async def _one_by_one(
         self,

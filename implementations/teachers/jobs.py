@@ -7,7 +7,8 @@ its results; a job whose id never came back, because a kill came first, is looke
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 
@@ -15,6 +16,7 @@ from ..errors import InputError
 from .budget import Budget, BudgetReached
 from .gate import sleep
 from .ledger import Batch, End, Ledger, Outcome
+from .spending import least_in_job
 from .teacher import Answer, BatchTeacher, Busy, Dropped, Kind, Rejected, Request
 from .wire import kind_of
 
@@ -49,8 +51,8 @@ class Jobs:
             waiting = {key for batch in jobs for key in batch.attempts}
             known = self.ledger.answered(identity, requests)
             pending = [r for i, r in enumerate(requests) if i not in known and r.key(identity) not in waiting]
-            for at in range(0, len(affordable := self._affordable(pending)), MOST_IN_JOB):
-                jobs.append(await self._submit(affordable[at : at + MOST_IN_JOB]))
+            for part in self._parts(self._affordable(pending)):
+                jobs.append(await self._submit(part))
             if not jobs:
                 return
             for batch in jobs:
@@ -86,6 +88,14 @@ class Jobs:
             left = None if left is None else left - most
             fits.append(request)
         return fits
+
+    def _parts(self, requests: list[Request]) -> Iterator[list[Request]]:
+        """As few jobs' worth as there can be, one about as large as the other; none of too few for a job."""
+        if len(requests) < least_in_job(self.teacher):
+            return
+        size = math.ceil(len(requests) / math.ceil(len(requests) / MOST_IN_JOB))
+        for at in range(0, len(requests), size):
+            yield requests[at : at + size]
 
     async def _submit(self, requests: list[Request]) -> Batch:
         costs = [self.budget.most(request, batch=True) for request in requests]

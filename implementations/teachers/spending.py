@@ -38,7 +38,14 @@ class Spending:
 
     def in_jobs(self, teacher: RemoteTeacher, requests: int) -> bool:
         """Whether so many requests go as a job."""
-        return not why_no_jobs(teacher) and (self.batch if self.batch is not None else requests >= BATCH_FROM)
+        if why_no_jobs(teacher) or requests < least_in_job(teacher):
+            return False
+        return self.batch if self.batch is not None else requests >= BATCH_FROM
+
+
+def least_in_job(teacher: RemoteTeacher) -> int:
+    """The fewest requests that ``teacher`` takes as a job."""
+    return getattr(teacher, "least_in_job", 1)
 
 
 def why_no_jobs(teacher: RemoteTeacher) -> str:

@@ -113,7 +113,9 @@ class RemoteTeacher(Teacher, Protocol):
 class BatchTeacher(RemoteTeacher, Protocol):
     """A platform that also takes many requests as one job, cheaper and later. Jobs outlive this process.
 
-    ``why_no_jobs`` says why jobs cannot be had here, and what to do to have them; it is empty when they can.
+    ``why_no_jobs`` says why jobs cannot be had here, and what to do to have them; it is empty when they can. Where a
+    job has to hold a least number of requests, ``least_in_job`` is that number. Where a single request teaches what to
+    leave out of a job, ``untried`` is true until there was one.
     """
 
     why_no_jobs: str
