@@ -18,7 +18,7 @@ from .tasks.task import Item, Task
 from .teachers.budget import Budget
 from .teachers.ledger import Ledger
 from .teachers.open import leaves_machine, notes, open_remote
-from .teachers.spending import why_no_jobs
+from .teachers.spending import fits_a_job
 from .teachers.teacher import Answer, Kind, RemoteTeacher, Request
 
 SAMPLE = 8  # prompts whose tokens the platform is asked to count; the rest are taken to be like them
@@ -73,7 +73,7 @@ def estimate(teacher: RemoteTeacher, requests: list[Request], ledger: Ledger | N
         seconds_each=sum(a.seconds for a in answers) / len(answers) if answers else None,
         usd=len(asked) * budget.cost(one) if price else None,
         most=sum(budget.most(r) for r in asked) if price else None,
-        batch_usd=len(asked) * budget.cost(one, batch=True) if price and not why_no_jobs(teacher) else None,
+        batch_usd=len(asked) * budget.cost(one, batch=True) if price and fits_a_job(teacher, len(asked)) else None,
     )
 
 

@@ -49,7 +49,7 @@ class ClaudeTeacher:
     """A model of Anthropic's. ``timeout`` is in seconds, for one whole answer."""
 
     platform, folder, gives = "claude", None, PLATFORMS["claude"].gives
-    why_no_jobs = ""
+    why_no_jobs, least_in_job, untried = "", 1, False
 
     def __init__(self, model: str, timeout: float = 120.0):
         self.model, self.timeout = model, timeout

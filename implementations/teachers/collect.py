@@ -14,7 +14,7 @@ from .gate import Stopped
 from .jobs import Jobs
 from .ledger import Ledger, Outcome
 from .remote import Asking, Journal
-from .spending import Spending, least_in_job
+from .spending import Spending
 from .teacher import Answer, Kind, LocalModel, RemoteTeacher, Request, Teacher
 
 OnAnswer = Callable[[int], None]  # told how many requests are done
@@ -112,11 +112,11 @@ class Collector:
     ) -> Exception | None:
         identity, spending = teacher.identity, self.spending
         budget = Budget(spending.price(teacher), spending.budget_usd, self.ledger.spent(identity))
-        wanted, least = spending.in_jobs(teacher, len(pending)), least_in_job(teacher)
-        if spending.batch and 0 < len(pending) < least:
-            self.say(f"{len(pending)} requests are asked one by one: {teacher.name} takes no job of fewer than {least}")
-        earlier = self.ledger.batches(identity)
-        if wanted and not earlier and getattr(teacher, "untried", False):
+        wanted, earlier = spending.in_jobs(teacher, len(pending)), self.ledger.batches(identity)
+        if spending.batch and pending and not wanted:
+            few = f"{len(pending)} requests are asked one by one"
+            self.say(f"{few}: {teacher.name} takes no job of fewer than {teacher.least_in_job}")
+        if wanted and not earlier and teacher.untried:
             # What the model does not take is learnt from this one, and not from every row of a job.
             why = await self._one_by_one(teacher, pending[:1], budget, stop, on_done)
             if why or stop.is_set():
@@ -130,7 +130,7 @@ class Collector:
                 return None
             known = self.ledger.answered(identity, pending)
             pending = [request for i, request in enumerate(pending) if i not in known]
-            if jobs.why or (wanted and len(pending) >= least):
+            if jobs.why or (wanted and len(pending) >= teacher.least_in_job):
                 return jobs.why
         return await self._one_by_one(teacher, pending, budget, stop, on_done)
 

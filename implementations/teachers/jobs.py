@@ -16,7 +16,6 @@ from ..errors import InputError
 from .budget import Budget, BudgetReached
 from .gate import sleep
 from .ledger import Batch, End, Ledger, Outcome
-from .spending import least_in_job
 from .teacher import Answer, BatchTeacher, Busy, Dropped, Kind, Rejected, Request
 from .wire import kind_of
 
@@ -91,7 +90,7 @@ class Jobs:
 
     def _parts(self, requests: list[Request]) -> Iterator[list[Request]]:
         """As few jobs' worth as there can be, one about as large as the other; none of too few for a job."""
-        if len(requests) < least_in_job(self.teacher):
+        if len(requests) < self.teacher.least_in_job:
             return
         size = math.ceil(len(requests) / math.ceil(len(requests) / MOST_IN_JOB))
         for at in range(0, len(requests), size):

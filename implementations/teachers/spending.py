@@ -38,14 +38,13 @@ class Spending:
 
     def in_jobs(self, teacher: RemoteTeacher, requests: int) -> bool:
         """Whether so many requests go as a job."""
-        if why_no_jobs(teacher) or requests < least_in_job(teacher):
-            return False
-        return self.batch if self.batch is not None else requests >= BATCH_FROM
+        wanted = self.batch if self.batch is not None else requests >= BATCH_FROM
+        return wanted and fits_a_job(teacher, requests)
 
 
-def least_in_job(teacher: RemoteTeacher) -> int:
-    """The fewest requests that ``teacher`` takes as a job."""
-    return getattr(teacher, "least_in_job", 1)
+def fits_a_job(teacher: RemoteTeacher, requests: int) -> bool:
+    """Whether ``teacher`` would take so many requests as a job."""
+    return not why_no_jobs(teacher) and requests >= teacher.least_in_job
 
 
 def why_no_jobs(teacher: RemoteTeacher) -> str:

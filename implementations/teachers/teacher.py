@@ -113,12 +113,14 @@ class RemoteTeacher(Teacher, Protocol):
 class BatchTeacher(RemoteTeacher, Protocol):
     """A platform that also takes many requests as one job, cheaper and later. Jobs outlive this process.
 
-    ``why_no_jobs`` says why jobs cannot be had here, and what to do to have them; it is empty when they can. Where a
-    job has to hold a least number of requests, ``least_in_job`` is that number. Where a single request teaches what to
-    leave out of a job, ``untried`` is true until there was one.
+    ``why_no_jobs`` says why jobs cannot be had here, and what to do to have them; it is empty when they can.
+    ``least_in_job`` is the fewest requests that a job may hold. ``untried`` is whether a single request, of which there
+    was none yet, would teach what to leave out of a job.
     """
 
     why_no_jobs: str
+    least_in_job: int
+    untried: bool
 
     async def submit(self, requests: dict[str, Request]) -> str:
         """Start a job; the keys come back with the results. Returns the platform's id of the job."""

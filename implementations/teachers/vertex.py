@@ -50,6 +50,7 @@ class VertexTeacher:
     """A Gemini model. ``timeout`` is in seconds, for one whole answer."""
 
     platform, folder, gives = "vertex", None, PLATFORMS["vertex"].gives
+    least_in_job, untried = 1, False
 
     def __init__(self, model: str, credentials: Credentials | None = None, timeout: float = 120.0):
         self.model, self.timeout = model, timeout
