@@ -3,7 +3,7 @@
 Logits are what a large vocabulary makes expensive: 4,096 tokens of 49,152 entries are 0.8 GB in float32, and a
 divergence keeps several tensors of that size for its gradient. Taken in chunks of tokens, with each chunk's gradients
 computed before the next begins, only one chunk's are ever there (as in Liger Kernel's fused losses, 2410.10989,
-sec. 3.2). That costs one more product with the head's gradient buffer in memory, so small batches go dense.
+sec. 3.2). What it costs is a buffer of the head's own size for its gradient, so a batch whose logits fit goes dense.
 """
 
 from __future__ import annotations
