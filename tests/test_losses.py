@@ -466,6 +466,15 @@ def test_ids_that_fill_up_a_row_count_for_nothing():
     assert gradient(value, student).isfinite().all()
 
 
+def test_outside_the_top_k_may_be_nothing_that_can_occur():
+    """k covers all but the padding rows of the vocabulary: Q(rest) is 0, as P(rest) is."""
+    student, teacher = tensors(logits(np.random.default_rng(0), 4, 5, 2.0), torch.float32)
+    wider = torch.nn.functional.pad(student.detach(), (0, 3), value=NEVER).requires_grad_()
+    value, full = top_k_kl(wider, *top_k_of(teacher, 5, 1.0)), forward_kl(student, teacher)
+    close(value, full.detach())
+    close(gradient(value, wider), torch.nn.functional.pad(gradient(full, student), (0, 3)))
+
+
 def test_ids_may_come_packed():
     student, teacher = tensors(logits(np.random.default_rng(0), 4, 9, 2.0), torch.float32)
     ids, log_probs, tail = top_k_of(teacher, 4, 1.0)
