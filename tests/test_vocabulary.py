@@ -8,7 +8,7 @@ from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
 from implementations.errors import InputError
-from implementations.transfer.vocabulary import common_vocabulary
+from implementations.transfer.losses.vocabulary import common_vocabulary
 
 WORDS = "<unk> the note says that all is well".split()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from transformers import PreTrainedTokenizerBase
 
-from ..errors import InputError
+from ...errors import InputError
 
 
 def common_vocabulary(
