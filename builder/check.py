@@ -46,6 +46,7 @@ def check(catalogue: Catalogue) -> list[Problem]:
         source = catalogue.source("glossary", slug)
         problems += _term(catalogue, source, slug, term, cited)
         problems += _texts(catalogue, source, term, cited, has_record=False)
+    problems += _names(catalogue)
     if not catalogue.broken:  # a file that could not be read may hold the citation
         problems += _unused(catalogue, cited)
     problems += _records(catalogue)
@@ -177,6 +178,20 @@ def _term(catalogue: Catalogue, source: Source, slug: str, term: Term, cited: se
     for i, ref in enumerate(term.refs):
         cited.add(ref.reference)
         yield from _work(catalogue, source, ("refs", i), ref.reference, ref.locator)
+
+
+def _names(catalogue: Catalogue) -> Iterator[Problem]:
+    """A name must lead to one term alone."""
+    owners = {term.term.casefold(): slug for slug, term in catalogue.terms.items()}
+    for slug, term in catalogue.terms.items():
+        source, own = catalogue.source("glossary", slug), {term.term.casefold()}
+        for i, alias in enumerate(term.aliases):
+            name = alias.casefold()
+            if (owner := owners.setdefault(name, slug)) != slug:
+                yield source.problem(("aliases", i), f"“{alias}” is a name of {owner}", "keep it with one of them")
+            elif name in own:
+                yield source.problem(("aliases", i), f"“{alias}” is a name of this term already", "remove it")
+            own.add(name)
 
 
 # ------------------------------------------------------------------------------------------------- records

@@ -143,3 +143,7 @@ def _fail(message: str) -> NoReturn:
 
 def main() -> None:
     app()
+
+
+if __name__ == "__main__":
+    main()
