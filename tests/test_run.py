@@ -247,7 +247,7 @@ def test_own_prompts_are_used_whole(tmp_path):
     plan = make_plan(Options(**fields), task := UserPrompts(path, "", 64))
     drawn = task.splits(plan.sizes, 0)
     assert (len(drawn.gold), len(drawn.transfer), len(drawn.slices["heldout"])) == (300, 1000, 100)
-    assert (plan.teacher_training.steps, plan.student_training.steps) == (113, 375)  # three epochs of batches of 8
+    assert (plan.teacher_training.steps, plan.student_training.steps) == (225, 750)  # three epochs of batches of 4
 
 
 def test_an_interrupt_says_how_to_go_on(tiny, tmp_path):
