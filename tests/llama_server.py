@@ -76,6 +76,7 @@ def serving(model: Path, key: str, folder: Path) -> Iterator[str]:
         port = free.getsockname()[1]
     command = [BINARY, "--model", model, "--host", "127.0.0.1", "--port", port, "--api-key", key, "--metrics"]
     command += ["--parallel", 4, "--ctx-size", 4 * 2048, "--temp", 0]
+    command += ["--threads", 1]  # two wait for each other at every step, which on a busy machine is most of the time
     log, environment = folder / "llama-server.log", {"HOME": str(folder)}  # none of the user's LLAMA_ARG_…
     with (
         log.open("wb") as output,

@@ -28,7 +28,7 @@ from implementations.teachers.collect import Collected, Collector
 from implementations.teachers.ledger import Ledger, Outcome
 from implementations.teachers.open import open_remote
 from implementations.teachers.spending import Spending
-from implementations.teachers.teacher import Dropped, Kind, Rejected, RemoteTeacher, Request
+from implementations.teachers.teacher import Answer, Dropped, Kind, Rejected, RemoteTeacher, Request
 
 pytestmark = pytest.mark.real_server
 
@@ -66,13 +66,14 @@ def point(monkeypatch: pytest.MonkeyPatch, url: str, key: str = KEY) -> None:
 
 
 @pytest.fixture(params=[OPENAI, CLAUDE, "langchain:anthropic:smollm2"])
-def teacher(request) -> RemoteTeacher:
-    return open_remote(request.param)
+def teacher(request) -> str:
+    """What --teacher says: the teacher is opened once a test has said where the server is."""
+    return request.param
 
 
-def ask(teacher: RemoteTeacher, request: Request):
+def ask(teacher: str, request: Request) -> Answer:
     """The answer of a teacher that is closed afterwards."""
-    [answer] = answers(teacher, request)
+    [answer] = answers(open_remote(teacher), request)
     return answer
 
 
@@ -98,14 +99,14 @@ def test_an_answer_cut_off_by_the_limit(teacher):
 
 
 def test_what_requests_share_is_read_from_the_cache(teacher):
-    shared = f"Answer briefly. {teacher.name} " * 20
-    first, second = answers(teacher, Request(shared, "What is snow?", 4), times=2)
+    shared = f"Answer briefly. {teacher} " * 20
+    first, second = answers(open_remote(teacher), Request(shared, "What is snow?", 4), times=2)
     assert second.prompt_tokens == first.prompt_tokens
     assert first.cache_read_tokens < second.cache_read_tokens < second.prompt_tokens
 
 
 def test_log_probabilities():
-    answer = ask(open_remote(OPENAI), replace(CAPITAL, top_logprobs=20))
+    answer = ask(OPENAI, replace(CAPITAL, top_logprobs=20))
     assert "".join(row[0][0] for row in answer.top_logprobs).strip() == answer.text
     for row in answer.top_logprobs:
         values = [value for _, value in row]
@@ -115,13 +116,13 @@ def test_log_probabilities():
 
 def test_an_answer_follows_a_schema():
     asked = replace(CAPITAL, schema=json.dumps(SCHEMA), max_new_tokens=64)
-    answer = ask(open_remote(OPENAI), asked)
+    answer = ask(OPENAI, asked)
     assert answer.kind is Kind.COMPLETE and json.loads(answer.text)["size"] in ("small", "large")
 
 
 def test_an_answer_that_does_not_follow_the_schema_is_malformed():
     """On its Messages API the server takes `output_config` and does not keep it."""
-    answer = ask(open_remote(CLAUDE), replace(CAPITAL, schema=json.dumps(SCHEMA)))
+    answer = ask(CLAUDE, replace(CAPITAL, schema=json.dumps(SCHEMA)))
     assert answer.kind is Kind.MALFORMED and "Paris" in answer.text
 
 
@@ -177,9 +178,9 @@ def test_a_collection_asks_each_prompt_once(teacher, url, tmp_path):
     assert sum(answer.completion_tokens for answer in got.answers) == written(url) - before
 
 
-def collect(folder: Path, teacher: RemoteTeacher, requests: list[Request]) -> Collected:
+def collect(folder: Path, teacher: str, requests: list[Request]) -> Collected:
     with Ledger(folder / "ledger.sqlite") as ledger, Collector(ledger, Spending(concurrency=4)) as collector:
-        return collector.collect(teacher, requests)
+        return collector.collect(open_remote(teacher), requests)
 
 
 def test_a_run_from_end_to_end(tmp_path, monkeypatch, capsys):
