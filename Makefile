@@ -1,13 +1,14 @@
 # make run   distils a student from the embedded teacher, writes its report, builds the site with the run on it
 # make test  the whole suite
-# Both create .venv and install into it first; PYTHON names another interpreter (3.11 or newer).
+# make test-real  the teachers against a real server, which it builds first; needs cmake and a C++ compiler
+# All create .venv and install into it first; PYTHON names another interpreter (3.11 or newer).
 
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 TEACHER := implementations/teachers/embedded.txt
 
-.PHONY: run test site clean
+.PHONY: run test test-real site clean
 
 run: $(INSTALLED)
 	$(BIN)/distill run sequence-level
@@ -21,6 +22,10 @@ test: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/catalogue check
 	$(BIN)/pytest
+
+test-real: $(INSTALLED)
+	$(BIN)/python tests/llama_server.py
+	$(BIN)/pytest -m real_server
 
 site: $(INSTALLED)
 	$(BIN)/catalogue serve --records runs
