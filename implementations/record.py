@@ -86,6 +86,11 @@ class Curve(Strict):
 
     steps: list[int]
     loss: list[float]
+    terms: dict[str, dict[int, float]] = Field(
+        default_factory=dict,
+        description="by step, where a loss has several: cross_entropy and distillation, each in nats per token before "
+        "alpha weighs it, and the norms of their gradients at the output head (norm_…)",
+    )
     learning_rate: float
     epochs: float
     batch: Count

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 
+import psutil
 import torch
 
 
@@ -40,3 +41,11 @@ def keep_freed_memory() -> None:
         trim_threshold, mmap_max = -1, -4  # malloc.h
         libc.mallopt(trim_threshold, 2**31 - 1)
         libc.mallopt(mmap_max, 0)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can be allocated on ``device`` now. On CUDA what the allocator holds unused counts as free."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return psutil.virtual_memory().available

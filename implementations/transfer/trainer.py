@@ -1,6 +1,7 @@
 """Training on completion tokens: one subclass of ``transformers.Trainer``.
 
-Everything around the loss (optimizer, schedule, devices, checkpoints, resume) is the Trainer's own.
+What is learnt is the objective's; everything around it (optimizer, schedule, devices, processes, checkpoints, resume)
+is the Trainer's own.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from torch.nn.functional import cross_entropy
+from torch import Tensor
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -24,94 +26,76 @@ from transformers import (
     TrainingArguments,
 )
 
+from ..errors import InputError
 from ..record import Curve, write_atomic
 from .chat import Row
+from .config import TrainConfig
 from .device import compute_dtype, keep_freed_memory
+from .objective import TERMS, Objective, Teacher, check_head, learning
 
-IGNORED = -100  # the label value that cross_entropy and the Trainer's token count pass over
+
+if TYPE_CHECKING:
+    from .signals import SignalCache
+
+LOG_STEPS = 10  # between two logs on a GPU
+NORM_STEPS = 20  # between two measurements of the terms' gradients: each costs the head's work once more a term
 FINISHED = "curve.json"  # written last: a folder that has it holds a whole training
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """How long and how hard. The same for a student and its control."""
+class DistillationTrainer(Trainer):
+    """Trains a student whose forward is an ``Objective``: what that sums up is averaged over the tokens of the step.
 
-    steps: int
-    learning_rate: float
-    batch: int = 8
-    warmup_steps: int = 10
-    seed: int = 0
-    checkpoint_seconds: float = 60.0
-
-
-class CompletionTrainer(Trainer):
-    """Cross-entropy of the completion tokens, averaged over the tokens of the whole (accumulated) batch.
-
-    The batch is padded on the left, so completions stand at the end of every row and ``logits_to_keep`` spares the
-    prompt positions their product with the vocabulary matrix.
+    The step's tokens are those of all processes and all accumulated batches, so the curve does not depend on how the
+    rows were spread.
     """
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, objective: Objective, *args, **kwargs):
         super().__init__(*args, **kwargs)
+        self.objective = objective
         self._loss_shifts_labels = False  # the labels stand where their logits do: each of them counts as an item
+        self.model_accepts_loss_kwargs = True  # so that the items are counted
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        labels = inputs.pop("labels")
-        outputs = model(**inputs, use_cache=False)
-        logits = outputs.logits[:, :-1].float()
-        loss = cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum")
-        if num_items_in_batch is None:
-            loss = loss / (labels != IGNORED).sum()
-        else:  # of all processes, whose gradients are averaged, not added
-            loss = loss * self.accelerator.num_processes / num_items_in_batch
-        return (loss, outputs) if return_outputs else loss
+        return model(**inputs) * self.accelerator.num_processes / num_items_in_batch  # gradients are averaged, not added
 
 
-class LeftPadding:
-    """Collates rows into left-padded tensors: ``input_ids`` and ``attention_mask`` (B, T), ``labels`` (B, C).
-
-    C is the longest completion of the batch; ``logits_to_keep`` = C + 1 makes the model return the C positions that
-    predict the completions, and one more that predicts what follows them and carries no loss.
+class RightPadding:
+    """Collates rows: ``input_ids`` (B, T), padded on the right to the longest of the batch, and of every token that
+    carries loss, row by row, ``labels`` (N,), ``positions`` (N,) in the flattened batch that predict it, and its
+    ``signals`` (N, …), where a cache has them.
     """
 
-    def __init__(self, pad_token_id: int):
-        self.pad = pad_token_id
+    def __init__(self, pad_token_id: int, signals: SignalCache | None = None):
+        self.pad, self.signals = pad_token_id, signals
 
-    def __call__(self, rows: Sequence[dict]) -> dict:
+    def __call__(self, rows: Sequence[dict]) -> dict[str, Tensor]:
         width = max(len(row["input_ids"]) for row in rows)
-        keep = max(row["completion"] for row in rows)
         ids = torch.full((len(rows), width), self.pad)
-        mask = torch.zeros_like(ids)
-        labels = torch.full((len(rows), keep), IGNORED)
+        positions, labels = [], []
         for i, row in enumerate(rows):
             n, c = len(row["input_ids"]), row["completion"]
-            ids[i, width - n :] = torch.tensor(row["input_ids"])
-            mask[i, width - n :] = 1
-            labels[i, keep - c :] = ids[i, width - c :]
-        return {
-            "input_ids": ids,
-            "attention_mask": mask,
-            "position_ids": (mask.cumsum(-1) - 1).clamp(min=0),
-            "labels": labels,
-            "logits_to_keep": keep + 1,
-        }
+            ids[i, :n] = torch.tensor(row["input_ids"])
+            positions.append(torch.arange(n - c - 1, n - 1) + i * width)
+            labels.append(ids[i, n - c : n])
+        batch = {"input_ids": ids, "positions": torch.cat(positions), "labels": torch.cat(labels)}
+        return batch | (self.signals.read([row["row"] for row in rows]) if self.signals else {})
 
 
-def schedule(rows: list[Row], config: TrainConfig) -> list[Row]:
-    """The rows of every step in order: shuffled epochs, rows of like length in one batch, batches shuffled.
+def schedule(lengths: Sequence[int], config: TrainConfig) -> list[int]:
+    """The rows of every step in order, by index: shuffled epochs, rows of like length in one batch, batches shuffled.
 
-    Raises ValueError when there are no rows.
+    ``lengths`` is in tokens, by row. Raises ValueError when there are no rows.
     """
-    if not rows:
+    if not lengths:
         raise ValueError("no rows to train on")
     rng = random.Random(config.seed)
     wanted = config.steps * config.batch
-    ordered: list[Row] = []
+    ordered: list[int] = []
     while len(ordered) < wanted:
-        epoch = rng.sample(rows, len(rows))
+        epoch = rng.sample(range(len(lengths)), len(lengths))
         # Sorting the whole epoch would make its batches the same in every epoch; within a window it does not.
         window = config.batch * 8
-        windows = [sorted(epoch[i : i + window], key=lambda r: len(r.input_ids)) for i in range(0, len(epoch), window)]
+        windows = [sorted(epoch[i : i + window], key=lengths.__getitem__) for i in range(0, len(epoch), window)]
         batches = [w[i : i + config.batch] for w in windows for i in range(0, len(w), config.batch)]
         rng.shuffle(batches)
         ordered += [row for batch in batches for row in batch]
@@ -119,16 +103,23 @@ def schedule(rows: list[Row], config: TrainConfig) -> list[Row]:
 
 
 class _Watch(TrainerCallback):
-    """Reports steps, counts seconds across restarts, and asks for a checkpoint by the clock."""
+    """Reports steps, counts seconds across restarts, asks for a checkpoint by the clock, and keeps what is logged.
 
-    def __init__(self, every_seconds: float, on_step: Callable[[int], None]):
-        self.every, self.on_step = every_seconds, on_step
+    A log of the Trainer's makes the host wait for the device, so on a GPU it comes every ``LOG_STEPS`` steps; every
+    step's loss is in the mean that it shows.
+    """
+
+    def __init__(self, objective: Objective, every_seconds: float, on_step: Callable[[int], None]):
+        self.objective, self.every, self.on_step = objective, every_seconds, on_step
         self.seconds = 0.0  # spent training, before a restart too: the log, and so every checkpoint, carries it
 
     def on_train_begin(self, args, state, control, **_):
         self.seconds = state.log_history[-1]["seconds"] if state.log_history else 0.0
         self.now = self.saved = time.monotonic()
         self.on_step(state.global_step)
+
+    def on_step_begin(self, args, state, control, **_):
+        self.objective.measure_norms = state.global_step % NORM_STEPS == 0 and self.objective.loss.alpha < 1
 
     def on_step_end(self, args, state, control, **_):
         last, self.now = self.now, time.monotonic()
@@ -138,7 +129,13 @@ class _Watch(TrainerCallback):
             control.should_save = True
 
     def on_log(self, args, state, control, **_):
-        state.log_history[-1]["seconds"] = self.seconds
+        entry = state.log_history[-1]
+        entry["seconds"] = self.seconds
+        sums, tokens = self.objective.take()
+        entry |= {name: (value / max(1, tokens)).item() for name, value in sums.items()}
+        if self.objective.norms:
+            entry |= {f"norm_{name}": value.item() for name, value in self.objective.norms.items()}
+            self.objective.norms = None
 
     def on_save(self, args, state, control, **_):
         self.saved = time.monotonic()
@@ -151,61 +148,97 @@ def train(
     config: TrainConfig,
     folder: Path,
     on_step: Callable[[int], None] = lambda step: None,
+    teacher: Teacher | None = None,
+    signals: SignalCache | None = None,
+    vocabulary: int | None = None,
 ) -> Curve:
     """Train ``model`` on ``rows`` and save it, with its tokenizer, under ``folder``/model.
 
-    A killed run that is started again continues from its last whole checkpoint.
-    Raises OSError when the disk is full.
+    A killed run that is started again continues from its last whole checkpoint. Under ``accelerate launch`` every
+    process calls this with the same arguments, and each takes its share of every batch.
+    Raises InputError where the batch cannot be shared out or the model's head is not known, OSError on a full disk.
     """
     device = model.device
     if device.type == "cpu":
         keep_freed_memory()
-    watch = _Watch(config.checkpoint_seconds, on_step)
-    trainer = CompletionTrainer(
-        model=model,
-        args=TrainingArguments(
-            output_dir=str(folder),
-            max_steps=config.steps,
-            per_device_train_batch_size=config.batch,
-            learning_rate=config.learning_rate,
-            lr_scheduler_type="cosine",
-            warmup_steps=min(config.warmup_steps, config.steps // 3),
-            seed=config.seed,
-            use_cpu=device.type == "cpu",
-            bf16=compute_dtype(device) == torch.bfloat16,
-            train_sampling_strategy="sequential",  # `schedule` has drawn the order, so a resumed run keeps to it
-            remove_unused_columns=False,
-            logging_steps=1,
-            logging_nan_inf_filter=False,  # a NaN is to be seen, and looking for it would wait for the device
-            save_strategy="no",  # _Watch asks by the clock instead
-            save_total_limit=1,
-            disable_tqdm=True,
-            report_to="none",
-        ),
-        train_dataset=[asdict(r) for r in schedule(rows, config)],
-        data_collator=LeftPadding(tokenizer.pad_token_id),
-        processing_class=tokenizer,
-        callbacks=[watch],
+    check_head(model, "the student")
+    objective = Objective(config.loss, teacher, vocabulary)
+    watch = _Watch(objective, config.checkpoint_seconds, on_step)
+    arguments = _arguments(config, folder, device)
+    if config.batch % arguments.world_size:
+        raise InputError(
+            f"a batch of {config.batch} rows cannot be shared by {arguments.world_size} processes; start a number of "
+            "processes that divides it"
+        )
+    arguments.per_device_train_batch_size = config.batch // arguments.world_size
+    order = schedule([len(row.input_ids) for row in rows], config)
+    with learning(model, objective):
+        trainer = DistillationTrainer(
+            objective,
+            model=model,
+            args=arguments,
+            train_dataset=[asdict(rows[i]) | {"row": i} for i in order],
+            data_collator=RightPadding(tokenizer.pad_token_id, signals),
+            processing_class=tokenizer,
+            callbacks=[watch],
+        )
+        trainer.remove_callback(PrinterCallback)  # the curve keeps what it would print
+        trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder))
+    if trainer.is_world_process_zero():
+        save(trainer.accelerator.unwrap_model(trainer.model), tokenizer, folder / "model")
+    return _finish(trainer, rows, config, watch.seconds, folder)
+
+
+def _arguments(config: TrainConfig, folder: Path, device: torch.device) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(folder),
+        max_steps=config.steps,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=min(config.warmup_steps, config.steps // 3),
+        seed=config.seed,
+        use_cpu=device.type == "cpu",
+        bf16=compute_dtype(device) == torch.bfloat16,
+        train_sampling_strategy="sequential",  # `schedule` has drawn the order, so a resumed run keeps to it
+        remove_unused_columns=False,
+        logging_steps=1 if device.type == "cpu" else LOG_STEPS,
+        logging_first_step=True,
+        logging_nan_inf_filter=False,  # a NaN is to be seen, and looking for it would wait for the device
+        save_strategy="no",  # _Watch asks by the clock instead
+        save_total_limit=1,
+        disable_tqdm=True,
+        report_to="none",
     )
-    trainer.remove_callback(PrinterCallback)  # the curve keeps what it would print
-    model.config.use_cache = False
-    trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder))
-    model.config.use_cache = True
-    save(model, tokenizer, folder / "model")
+
+
+def _finish(trainer: Trainer, rows: list[Row], config: TrainConfig, seconds: float, folder: Path) -> Curve:
+    """The curve, written last: a folder that has it holds a whole training. Checkpoints have done their service."""
     logged = [entry for entry in trainer.state.log_history if "loss" in entry]
     curve = Curve(
         steps=[entry["step"] for entry in logged],
         loss=[entry["loss"] for entry in logged],
+        terms=_terms(logged),
         learning_rate=config.learning_rate,
         epochs=config.steps * config.batch / len(rows),
         batch=config.batch,
-        seconds=watch.seconds,
+        seconds=seconds,
         seed=config.seed,
     )
-    write_atomic(folder / FINISHED, curve.model_dump_json())
-    for checkpoint in folder.glob("checkpoint-*"):
-        shutil.rmtree(checkpoint)
+    if trainer.is_world_process_zero():
+        write_atomic(folder / FINISHED, curve.model_dump_json())
+        for checkpoint in folder.glob("checkpoint-*"):
+            shutil.rmtree(checkpoint)
     return curve
+
+
+def _terms(logged: list[dict]) -> dict[str, dict[int, float]]:
+    """Each term of the loss and the norm of its gradient by step, where there is more than one term to tell apart."""
+    found: dict[str, dict[int, float]] = {}
+    for entry in logged:
+        for name in (*TERMS, *(f"norm_{term}" for term in TERMS)):
+            if name in entry:
+                found.setdefault(name, {})[entry["step"]] = round(entry[name], 6)
+    return found if "distillation" in found else {}
 
 
 def _last_whole_checkpoint(folder: Path) -> str | None:

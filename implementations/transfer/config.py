@@ -1,0 +1,52 @@
+"""How long and how hard a training goes, and what it learns from. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Divergence(StrEnum):
+    """How far the student's next-token distribution is from the teacher's; see losses/divergence.py."""
+
+    FORWARD_KL = "forward_kl"
+    REVERSE_KL = "reverse_kl"
+    JSD = "jsd"
+
+
+class Source(StrEnum):
+    """Where the teacher's distribution comes from in a step."""
+
+    LIVE = "live"  # the teacher runs in every step
+    HIDDEN = "hidden"  # its last hidden state, cached: the exact distribution is one matrix product away
+    TOP_K = "top_k"  # its most probable entries, cached, and one bucket for the rest
+
+
+@dataclass(frozen=True)
+class Loss:
+    """alpha · CE + (1 − alpha) · T² · D, per completion token. alpha = 1 learns from text alone.
+
+    ``beta`` is of the JSD alone; ``k`` of the cached top-k alone, whose divergence is forward KL. ``chunk`` is how many
+    tokens meet the head at a time, 0 for all at once; None measures what fits.
+    """
+
+    alpha: float = 1.0
+    temperature: float = 1.0
+    divergence: Divergence = Divergence.FORWARD_KL
+    source: Source = Source.HIDDEN
+    beta: float = 0.5
+    k: int = 50
+    chunk: int | None = None
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How long and how hard. The same for a student and its control."""
+
+    steps: int
+    learning_rate: float
+    batch: int = 8  # rows of a step, of all processes together
+    warmup_steps: int = 10
+    seed: int = 0
+    checkpoint_seconds: float = 60.0
+    loss: Loss = field(default_factory=Loss)

@@ -1,0 +1,206 @@
+"""What a student learns from: the loss of one step, computed inside the student's own forward.
+
+Inside, because there FSDP and DeepSpeed have gathered the head's weight, and autocast holds. Only the positions that
+predict a completion's tokens reach the vocabulary matrix: prompts and padding never do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from transformers import PreTrainedModel
+
+from ..errors import InputError
+from .config import Divergence, Loss
+from .device import free_memory
+from .losses.divergence import forward_kl, generalized_jsd, reverse_kl
+from .losses.head import fitting_chunk, head_loss
+from .losses.numeric import upcast
+from .losses.top_k import top_k_kl
+
+TERMS = ("cross_entropy", "distillation")
+LOGITS_SHARE = 0.25  # of the free memory that logits and what a divergence makes of them may take
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """What the distillation term needs of a teacher beside the batch's signals.
+
+    ``head`` (V, H) and ``adjust`` turn its last hidden states into logits; ``model`` is asked in every step where no
+    cache has them. Both are None for cached top-k.
+    """
+
+    head: Tensor | None = None
+    adjust: Callable[[Tensor], Tensor] = lambda logits: logits
+    model: PreTrainedModel | None = None
+
+
+class Objective:
+    """alpha · CE + (1 − alpha) · D(teacher, student) summed over the completion tokens of a batch.
+
+    Called with the student and a batch of ``collate.RightPadding``. ``sums`` holds each term's own sum over all batches
+    since it was last taken, on the device: reading it is what makes the host wait, so only a log does.
+    """
+
+    def __init__(self, loss: Loss, teacher: Teacher | None = None, vocabulary: int | None = None):
+        self.loss, self.teacher, self.vocabulary = loss, teacher, vocabulary
+        self.sums: dict[str, Tensor] = {}
+        self.tokens = 0
+        self._budget: int | None = None  # bytes that logits may take, measured in the first step
+        self.norms: dict[str, Tensor] | None = None  # of the terms' gradients, where they were asked for
+        self.measure_norms = False
+        if loss.alpha < 1 and teacher is None:
+            raise ValueError(f"alpha {loss.alpha} leaves a share to a teacher, and there is none")
+
+    def __call__(self, student: PreTrainedModel, input_ids: Tensor, positions: Tensor, labels: Tensor, **signals):
+        """The sum, a scalar. ``input_ids`` (B, T), ``positions`` and ``labels`` (N,), signals (N, …)."""
+        hidden = last_hidden(student, input_ids, positions)
+        if self.teacher and self.teacher.model is not None:
+            with torch.no_grad():
+                signals = {"teacher_hidden": last_hidden(self.teacher.model, input_ids, positions)}
+        head = student.get_output_embeddings().weight
+        adjust = adjustment(student)
+
+        def terms(logits: Tensor, rows: slice) -> dict[str, Tensor]:
+            return self._terms(adjust(logits), labels[rows], {name: x[rows] for name, x in signals.items()})
+
+        sums = {name: hidden.new_zeros((), dtype=torch.float32) for name in self._weights}
+
+        def weighted(logits: Tensor, rows: slice) -> Tensor:
+            parts = terms(logits, rows)
+            for name, part in parts.items():
+                sums[name] += part.detach().sum()
+            return sum(self._weights[name] * part for name, part in parts.items())
+
+        chunk = self._chunk(len(hidden), head)
+        total = head_loss(hidden, head, weighted, chunk)
+        for name, value in sums.items():
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+        self.tokens += len(labels)
+        if self.measure_norms:
+            self.norms = {name: _norm(hidden, head, terms, name, chunk) for name in self._weights}
+        return total
+
+    @property
+    def _weights(self) -> dict[str, float]:
+        """The terms that weigh something: what has no share is not computed."""
+        shares = dict(zip(TERMS, (self.loss.alpha, 1 - self.loss.alpha), strict=True))
+        return {name: share for name, share in shares.items() if share}
+
+    def _terms(self, logits: Tensor, labels: Tensor, signals: dict[str, Tensor]) -> dict[str, Tensor]:
+        found = {}
+        if self.loss.alpha > 0:
+            found["cross_entropy"] = cross_entropy(upcast(logits), labels, reduction="none")
+        if self.loss.alpha < 1:
+            found["distillation"] = self._distillation(logits, signals)
+        return found
+
+    def _distillation(self, logits: Tensor, signals: dict[str, Tensor]) -> Tensor:
+        temperature = self.loss.temperature
+        logits = logits[:, : self.vocabulary]
+        if "ids" in signals:
+            return top_k_kl(logits, signals["ids"], signals["log_probs"], signals["tail"], temperature)
+        with torch.no_grad():
+            theirs = self.teacher.adjust(signals["teacher_hidden"].to(self.teacher.head.dtype) @ self.teacher.head.T)
+            theirs = theirs[:, : self.vocabulary]
+        match self.loss.divergence:
+            case Divergence.FORWARD_KL:
+                return forward_kl(logits, theirs, temperature)
+            case Divergence.REVERSE_KL:
+                return reverse_kl(logits, theirs, temperature)
+            case Divergence.JSD:
+                return generalized_jsd(logits, theirs, self.loss.beta, temperature)
+
+    def _chunk(self, tokens: int, head: Tensor) -> int | None:
+        if self.loss.chunk is not None:
+            return self.loss.chunk or None
+        if self._budget is None:
+            self._budget = int(LOGITS_SHARE * free_memory(head.device))
+        return fitting_chunk(tokens, len(head), self._budget)
+
+    def take(self) -> tuple[dict[str, Tensor], int]:
+        """The terms' sums and the number of tokens since the last call, on the device."""
+        taken = self.sums, self.tokens
+        self.sums, self.tokens = {}, 0
+        return taken
+
+
+def _norm(hidden: Tensor, head: Tensor, terms: Callable[..., dict[str, Tensor]], name: str, chunk: int | None):
+    """‖∂ Σ term / ∂ hidden‖₂ of one term before alpha weighs it: at the head's input, no pass through the layers."""
+    at = hidden.detach().requires_grad_()
+    with torch.enable_grad():
+        (slope,) = torch.autograd.grad(
+            head_loss(at, head.detach(), lambda logits, rows: terms(logits, rows)[name], chunk), at
+        )
+    return upcast(slope).norm()
+
+
+def last_hidden(model: PreTrainedModel, input_ids: Tensor, positions: Tensor) -> Tensor:
+    """The last hidden states (N, H) at ``positions`` (N,) of the flattened batch ``input_ids`` (B, T).
+
+    Padding is on the right, where a causal model's earlier positions do not see it: no padding mask is needed.
+    """
+    states = model.base_model(
+        input_ids=input_ids, attention_mask=causal_mask(model, input_ids), use_cache=False
+    ).last_hidden_state
+    return states.flatten(0, 1).index_select(0, positions)
+
+
+def causal_mask(model: PreTrainedModel, input_ids: Tensor) -> Tensor | None:
+    """(1, 1, T, T), True where a token sees another; None where the model must make its own.
+
+    Transformers makes the same mask itself, but looks for packed sequences first, which makes the host wait for the
+    device. A model whose layers see less than all that went before, or with another attention, keeps its own.
+    """
+    config = model.config.get_text_config()
+    if config._attn_implementation != "sdpa" or getattr(config, "sliding_window", None):
+        return None
+    length = input_ids.shape[1]
+    return torch.ones(length, length, dtype=torch.bool, device=input_ids.device).tril()[None, None]
+
+
+def adjustment(model: PreTrainedModel) -> Callable[[Tensor], Tensor]:
+    """What the model does to the product of hidden state and head before it calls it logits."""
+    config = model.config.get_text_config()
+    if cap := getattr(config, "final_logit_softcapping", None):  # Gemma
+        return lambda logits: cap * torch.tanh(logits / cap)
+    if divisor := getattr(config, "logits_scaling", None):  # Granite
+        return lambda logits: logits / divisor
+    if factor := getattr(config, "logit_scale", None):  # Cohere
+        return lambda logits: logits * factor
+    return lambda logits: logits
+
+
+@torch.no_grad()
+def check_head(model: PreTrainedModel, what: str) -> None:
+    """Raise InputError unless head and ``adjustment`` give the model's own logits: tried on four tokens."""
+    ids = torch.arange(4, device=model.device)[None] % model.config.get_text_config().vocab_size
+    theirs = model(input_ids=ids, use_cache=False).logits[0]
+    hidden = last_hidden(model, ids, torch.arange(4, device=model.device))
+    ours = adjustment(model)(hidden @ model.get_output_embeddings().weight.T)
+    if not torch.allclose(ours.float(), theirs.float(), rtol=2e-2, atol=2e-2 * float(theirs.float().abs().max())):
+        raise InputError(
+            f"{what}: its output layer does more than a matrix product ({type(model).__name__}), which the loss here "
+            "does not know; take a model built like Llama, Qwen, Mistral, Gemma, Granite or Cohere"
+        )
+
+
+@contextmanager
+def learning(student: PreTrainedModel, objective: Objective) -> Iterator[None]:
+    """While this holds, calling ``student`` with a batch gives the objective's loss in place of logits."""
+
+    def forward(self: PreTrainedModel, **batch: Any) -> Tensor:
+        return objective(self, **batch)
+
+    student.forward = MethodType(forward, student)
+    try:
+        yield
+    finally:
+        del student.forward
