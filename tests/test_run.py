@@ -19,11 +19,12 @@ from rich.console import Console
 
 from implementations import record
 from implementations.errors import InputError, disk_errors
+from implementations.options import Options
 from implementations.progress import Stages
 from implementations.recipes import sequence_level
 from implementations.record import ArmKind
 from implementations.registry import RECIPES, Signal
-from implementations.run import Options, make_plan
+from implementations.settings import make_plan
 from implementations.tasks.clinical_summary import ClinicalSummary
 from implementations.tasks.task import Sizes
 from implementations.tasks.user_prompts import UserPrompts

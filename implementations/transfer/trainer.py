@@ -10,7 +10,7 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -26,22 +26,11 @@ from transformers import (
 
 from ..record import Curve, write_atomic
 from .chat import Row
+from .config import TrainConfig
 from .device import compute_dtype, keep_freed_memory
 
 IGNORED = -100  # the label value that cross_entropy and the Trainer's token count pass over
 FINISHED = "curve.json"  # written last: a folder that has it holds a whole training
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How long and how hard. The same for a student and its control."""
-
-    steps: int
-    learning_rate: float
-    batch: int = 8
-    warmup_steps: int = 10
-    seed: int = 0
-    checkpoint_seconds: float = 60.0
 
 
 class CompletionTrainer(Trainer):
