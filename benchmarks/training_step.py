@@ -28,6 +28,7 @@ def measure(keep: bool) -> dict[str, float]:
     from implementations.teachers.local import load
     from implementations.transfer import students, trainer
     from implementations.transfer.chat import row
+    from implementations.transfer.config import TrainConfig
 
     if not keep:
         trainer.keep_freed_memory = lambda: None
@@ -39,7 +40,7 @@ def measure(keep: bool) -> dict[str, float]:
     rows = [row(tokenizer, task.instruction, note.prompt, note.reference) for note in notes]
     times: list[float] = []
     with tempfile.TemporaryDirectory() as scratch:
-        config = trainer.TrainConfig(steps=STEPS, learning_rate=1e-3)
+        config = TrainConfig(steps=STEPS, learning_rate=1e-3)
         trainer.train(student, tokenizer, rows, config, Path(scratch), lambda _: times.append(time.perf_counter()))
     seconds = [b - a for a, b in pairwise(times)][2:]
     return {"seconds": statistics.median(seconds), "mib": _peak_resident_mib()}

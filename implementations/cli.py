@@ -215,7 +215,7 @@ def run(options: Options) -> None:
 def plan(options: Options) -> None:
     """What `run` with the same options would ask, cost and take. Counts tokens with the platform; spends nothing."""
     _quiet()
-    with console.status("Loading torch and transformers"), _installed():
+    with _installed():
         from .plan import plan as show
     _fetching(lambda: show(options, out))
 

@@ -12,8 +12,9 @@ from rich.table import Table
 
 from . import privacy
 from .figures import count, dollars, seconds
+from .options import Options
 from .record import RECORDS, Record, load_all
-from .run import Options, make_plan, make_task
+from .settings import make_plan, make_task
 from .tasks.task import Item, Task
 from .teachers.budget import Budget
 from .teachers.ledger import Ledger

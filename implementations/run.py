@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -30,74 +29,17 @@ from .options import Options
 from .progress import Stages
 from .recipes import sequence_level as recipe
 from .record import ArmKind, Model, Record, Serving, Stage, write_atomic
-from .tasks.clinical_summary import ClinicalSummary
-from .tasks.task import Item, Sizes, Task
-from .tasks.user_prompts import UserPrompts
+from .settings import Plan, make_plan, make_task
+from .tasks.task import Item, Task
 from .teachers import embedded
 from .teachers.local import EXPECTED, check_folder, load
 from .teachers.open import check_remote, leaves_machine, notes, open_remote
 from .teachers.teacher import RemoteTeacher, Teacher
 from .transfer.device import compute_dtype, pick_device
-from .transfer.trainer import TrainConfig
 from .workspace import Workspace
 
-LATENCY_N, SERVING_BATCH = 6, 24  # answers timed at batch 1, and at once
-RECORD_LATENCY_N, RECORD_SERVING_BATCH = 30, 48
-RECORD_SEEDS = 3
-SMOKE_TOKENS = 8
+SERVING_BATCH, RECORD_SERVING_BATCH = 24, 48  # answers timed at once
 SMOKE_LAYERS = "2"
-EVERYTHING = 10**9  # of the user's own rows
-OWN_HELDOUT = 200  # of the user's own rows with a reference, at most
-EPOCHS = 3  # over the user's own rows, at least
-DEV = 16  # gold notes beyond --gold that choose the learning rate of a record
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The settings that follow from the options; equal plans are the same run."""
-
-    sizes: Sizes
-    seeds: list[int]
-    teacher_training: TrainConfig
-    student_training: TrainConfig
-    choose_rates: bool
-    latency_n: int
-    smoke: bool
-
-
-def make_plan(options: Options, task: Task) -> Plan:
-    """The recipe's own settings; shrunk for --smoke, widened for --record, and as large as the user's own data."""
-    sizes, teacher, student = recipe.SIZES, recipe.TEACHER_TRAINING, recipe.STUDENT_TRAINING
-    if options.smoke:
-        sizes, teacher, student = (
-            recipe.SMOKE_SIZES,
-            replace(teacher, steps=2, batch=2),
-            replace(student, steps=3, batch=4),
-        )
-    elif options.record:
-        sizes = sizes._replace(dev=DEV)
-    elif options.prompts:
-        sizes = sizes._replace(gold=EVERYTHING, transfer=EVERYTHING, heldout=OWN_HELDOUT)
-    if options.gold is not None:
-        sizes = sizes._replace(gold=options.gold)
-    if options.prompts and not options.smoke:
-        drawn = task.splits(sizes, options.seed)
-        teacher = replace(teacher, steps=max(teacher.steps, _steps(drawn.gold, teacher)))
-        student = replace(student, steps=max(student.steps, _steps(drawn.transfer, student)))
-    how_many = options.seeds or (RECORD_SEEDS if options.record else 1)
-    return Plan(
-        sizes=sizes,
-        seeds=list(range(options.seed, options.seed + how_many)),
-        teacher_training=teacher,
-        student_training=student,
-        choose_rates=options.record,
-        latency_n=1 if options.smoke else RECORD_LATENCY_N if options.record else LATENCY_N,
-        smoke=options.smoke,
-    )
-
-
-def _steps(items: list[Item], config: TrainConfig) -> int:
-    return math.ceil(EPOCHS * len(items) / config.batch)
 
 
 def execute(options: Options, console: Console) -> tuple[Path, Record]:
@@ -174,17 +116,6 @@ def _execute(
         records.save(record, folder / "record.json")
         _link(options.workdir / "latest", folder)
     return folder, record
-
-
-def make_task(options: Options) -> Task:
-    """The built-in task, or the user's own prompts; a smoke run's answers are short."""
-    if options.prompts is None:
-        task = ClinicalSummary()
-    else:
-        task = UserPrompts(options.prompts, options.instruction, options.max_new_tokens)
-    if options.smoke:
-        task.max_new_tokens = SMOKE_TOKENS
-    return task
 
 
 def _check_device(device: str) -> str:

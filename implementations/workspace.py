@@ -29,8 +29,8 @@ from .teachers.spending import Spending
 from .teachers.teacher import RemoteTeacher, Request, Teacher
 from .transfer import students, trainer
 from .transfer.chat import row
+from .transfer.config import TrainConfig
 from .transfer.device import compute_dtype, pick_device
-from .transfer.trainer import TrainConfig
 
 Pairs = list[tuple[str, str]]  # (prompt, answer)
 

@@ -25,7 +25,8 @@ def tiny(tmp_path_factory) -> Path:
     from implementations.tasks.clinical_summary import ClinicalSummary
     from implementations.tasks.task import Sizes
     from implementations.transfer.chat import row
-    from implementations.transfer.trainer import TrainConfig, train
+    from implementations.transfer.config import TrainConfig
+    from implementations.transfer.trainer import train
 
     notes = ClinicalSummary().splits(Sizes(0, 0, 300, 0, 0), seed=0).transfer
     raw = Tokenizer(models.BPE())

@@ -16,7 +16,7 @@ from implementations.recipes import sequence_level
 from implementations.tasks.clinical_summary import ClinicalSummary
 from implementations.tasks.task import Sizes
 from implementations.teachers import local
-from implementations.transfer.trainer import TrainConfig
+from implementations.transfer.config import TrainConfig
 from implementations.workspace import Workspace
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
@@ -122,3 +124,25 @@ def test_own_prompts_stay_here_unless_allowed(tmp_path, monkeypatch, capsys):
         printed = capsys.readouterr().out
         assert "10 e-mail" in printed or "8 e-mail" in printed, printed
         assert not [call for call in server.calls if PLATFORMS["claude"].asks(call)]
+
+
+WITHOUT_TORCH = """
+import sys
+from implementations import cli
+sys.argv = ["distill", *sys.argv[1:]]
+try:
+    cli.main()
+except SystemExit as stop:
+    assert not stop.code
+assert not (heavy := {"torch", "transformers"} & set(sys.modules)), heavy
+"""
+
+
+@pytest.mark.parametrize("name", PLATFORMS)
+def test_a_plan_starts_without_torch(name, tmp_path, monkeypatch):
+    command = ("plan", "sequence-level", "--teacher", PLATFORMS[name].teacher, "--workdir", tmp_path / "work")
+    with serving(name, echo, tmp_path, monkeypatch) as server:
+        done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *command], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert not any(map(PLATFORMS[name].asks, server.calls))
+    assert "tokens to read" in done.stdout

@@ -19,17 +19,18 @@ from rich.console import Console
 
 from implementations import record
 from implementations.errors import InputError, disk_errors
+from implementations.options import Options
 from implementations.progress import Stages
 from implementations.recipes import sequence_level
 from implementations.record import ArmKind
 from implementations.registry import RECIPES, Signal
-from implementations.run import Options, make_plan
+from implementations.settings import make_plan
 from implementations.tasks.clinical_summary import ClinicalSummary
 from implementations.tasks.task import Sizes
 from implementations.tasks.user_prompts import UserPrompts
 from implementations.teachers import embedded, local
 from implementations.teachers.local import content_hash
-from implementations.transfer.trainer import TrainConfig
+from implementations.transfer.config import TrainConfig
 from implementations.workspace import Workspace
 
 TESTS = Path(__file__).parent

@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import asdict
 
 import pytest
 import torch
-from torch.nn.functional import cross_entropy
-from transformers import TrainingArguments
 
 from implementations.errors import InputError
 from implementations.teachers.local import content_hash, load
 from implementations.transfer import students
-from implementations.transfer.chat import Row, prompt_ids, row
+from implementations.transfer.chat import prompt_ids, row
+from implementations.transfer.config import TrainConfig
 from implementations.transfer.generate import generate
-from implementations.transfer.trainer import IGNORED, CompletionTrainer, LeftPadding, TrainConfig, schedule, train
+from implementations.transfer.trainer import schedule, train
 
 PROMPTS = ["CRP 142 confirmed pneumonia.", "Seen today: man of 40, gout.", "Chest clear; " * 9]
 
@@ -56,48 +54,6 @@ def test_a_cut_student_has_the_teachers_layers_and_leaves_the_teacher_alone(mode
     assert generation.completion_tokens <= 4
 
 
-def test_the_loss_is_the_mean_over_completion_tokens_and_prompts_carry_none(model, tmp_path):
-    network, tokenizer = model
-    rows = [
-        row(tokenizer, "Summarize.", prompt, answer)
-        for prompt, answer in zip(PROMPTS, ["a", "gout, 40", "clear"], strict=True)
-    ]
-    total, count = 0.0, 0
-    for r in rows:  # one row at a time, no padding, all logits
-        logits = network(torch.tensor([r.input_ids])).logits[0]
-        target = torch.tensor(r.input_ids[-r.completion :])
-        total += cross_entropy(logits[-r.completion - 1 : -1], target, reduction="sum").item()
-        count += r.completion
-    batch = LeftPadding(tokenizer.pad_token_id)([{"input_ids": r.input_ids, "completion": r.completion} for r in rows])
-    assert (batch["labels"] != IGNORED).sum() == count
-    loss = CompletionTrainer.compute_loss(None, network, batch)
-    assert loss.item() == pytest.approx(total / count, rel=1e-5)
-
-
-def test_an_accumulated_batch_is_averaged_over_its_tokens_not_over_its_parts(model, tmp_path, monkeypatch):
-    """Four rows in one step give the loss that the Trainer logs, whether it takes them at once or one by one."""
-    network, tokenizer = model
-    answers = ["a", "gout, 40, seen today and sent home", "clear", "no"]
-    rows = [row(tokenizer, "", prompt, answer) for prompt, answer in zip([*PROMPTS, "x"], answers, strict=True)]
-    arguments = {"max_steps": 1, "use_cpu": True, "report_to": "none", "save_strategy": "no", "logging_steps": 1}
-    arguments |= {"remove_unused_columns": False, "disable_tqdm": True, "learning_rate": 0.0}
-    logged = []
-    for size in (4, 1):
-        trainer = CompletionTrainer(
-            network,
-            TrainingArguments(
-                tmp_path, per_device_train_batch_size=size, gradient_accumulation_steps=4 // size, **arguments
-            ),
-            train_dataset=[asdict(r) for r in rows],
-            data_collator=LeftPadding(tokenizer.pad_token_id),
-        )
-        _, items = trainer.get_batch_samples(iter(trainer.get_train_dataloader()), 4 // size, "cpu")
-        assert items == sum(r.completion for r in rows)
-        trainer.train()
-        logged.append(trainer.state.log_history[0]["loss"])
-    assert logged[0] == pytest.approx(logged[1], rel=1e-4)
-
-
 def test_no_rows_is_an_error_not_an_endless_epoch():
     with pytest.raises(ValueError, match="no rows"):
         schedule([], TrainConfig(steps=1, learning_rate=1e-3))
@@ -121,14 +77,16 @@ def test_a_template_without_a_system_role_gets_the_instruction_in_the_prompt(mod
 
 
 def test_the_schedule_covers_every_row_once_an_epoch_and_is_the_seeds_own():
-    rows = [Row([*range(n % 7 + 1), n], 1) for n in range(40)]
+    lengths = [n % 7 + 2 for n in range(40)]
     config = TrainConfig(steps=10, learning_rate=1, batch=8)
-    ordered = schedule(rows, config)
+    ordered = schedule(lengths, config)
     assert len(ordered) == 80
-    assert sorted(r.input_ids[-1] for r in ordered[:40]) == list(range(40))
-    assert ordered == schedule(rows, config)
-    assert ordered != schedule(rows, TrainConfig(steps=10, learning_rate=1, batch=8, seed=1))
+    assert sorted(ordered[:40]) == sorted(ordered[40:]) == list(range(40))
+    assert ordered == schedule(lengths, config)
+    assert ordered != schedule(lengths, TrainConfig(steps=10, learning_rate=1, batch=8, seed=1))
     assert ordered[:40] != ordered[40:]
+    spread = [max(of) - min(of) for of in ([lengths[i] for i in ordered[k : k + 8]] for k in range(0, 40, 8))]
+    assert max(spread) <= 2 < max(lengths) - min(lengths)  # like lengths together: little padding
 
 
 def test_generation_in_a_batch_is_generation_alone(model):

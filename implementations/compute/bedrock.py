@@ -26,6 +26,7 @@ from ..errors import InputError
 from ..options import Launch, Options
 from ..progress import Stages
 from ..registry import RECIPES, Signal
+from ..settings import make_plan, make_task
 from ..tasks.task import Item
 from ..tasks.user_prompts import read
 from ..teachers.aws import NOTHING, job_failure, open_client, place
@@ -120,8 +121,6 @@ def _material(options: Options) -> tuple[list[str], bytes, int]:
 
 def _built_in(options: Options) -> tuple[list[Item], str, int]:
     """What `distill run` learns from: gold with its references, the transfer set without."""
-    from ..run import make_plan, make_task
-
     task = make_task(options)
     splits = task.splits(make_plan(options, task).sizes, options.seed)
     transfer = [Item(item.id, item.prompt) for item in splits.transfer]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..evaluation.measure import ArmAnswers
@@ -10,8 +11,10 @@ from ..record import ArmKind
 from ..tasks.task import Item, Splits, Task
 from ..teachers.collect import Collected
 from ..teachers.teacher import Request, Teacher
-from ..transfer.trainer import TrainConfig
-from ..workspace import Pairs, Workspace
+from ..transfer.config import TrainConfig
+
+if TYPE_CHECKING:  # it loads torch, and a plan reads a recipe's settings without
+    from ..workspace import Pairs, Workspace
 
 TITLES = {
     ArmKind.TEACHER_SHIPPED: "Teacher as shipped",

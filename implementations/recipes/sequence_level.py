@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..evaluation.measure import ArmAnswers
@@ -24,9 +25,11 @@ from ..record import ArmKind, Collection, Tuning
 from ..tasks.task import Item, Sizes, Task
 from ..teachers.collect import Collected
 from ..teachers.teacher import Kind, Teacher
-from ..transfer.trainer import TrainConfig
-from ..workspace import Pairs, Workspace
+from ..transfer.config import TrainConfig
 from .arms import TITLES, Arms
+
+if TYPE_CHECKING:  # it loads torch, and a plan reads the settings below without
+    from ..workspace import Pairs, Workspace
 
 SIZES = Sizes(gold=48, dev=0, transfer=240, heldout=48, unseen=24)
 SMOKE_SIZES = Sizes(gold=4, dev=0, transfer=8, heldout=2, unseen=2)

@@ -33,7 +33,6 @@ from .config import TrainConfig
 from .device import compute_dtype, keep_freed_memory
 from .objective import TERMS, Objective, Teacher, check_head, learning
 
-
 if TYPE_CHECKING:
     from .signals import SignalCache
 
@@ -56,7 +55,8 @@ class DistillationTrainer(Trainer):
         self.model_accepts_loss_kwargs = True  # so that the items are counted
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        return model(**inputs) * self.accelerator.num_processes / num_items_in_batch  # gradients are averaged, not added
+        # Gradients of several processes are averaged, not added: each gives its share times their number.
+        return model(**inputs) * self.accelerator.num_processes / num_items_in_batch
 
 
 class RightPadding:
