@@ -1,0 +1,239 @@
+"""The engine: what a step computes, that it computes no more, and that nobody's share of it is lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import TrainingArguments
+
+from implementations.errors import InputError
+from implementations.teachers.local import load
+from implementations.transfer import students
+from implementations.transfer.chat import row
+from implementations.transfer.config import Divergence, Loss, Source, TrainConfig
+from implementations.transfer.objective import Objective, Teacher, adjustment, check_head, last_hidden, learning
+from implementations.transfer.trainer import DistillationTrainer, RightPadding, train
+
+PAIRS = [
+    ("CRP 142 confirmed pneumonia.", "a"),
+    ("Seen today: man of 40, gout.", "gout, 40, seen today and sent home"),
+    ("Chest clear; " * 9, "clear"),
+    ("x", "no"),
+]
+PADDING = 7  # rows of the head that stand for no token
+
+
+@pytest.fixture(scope="module")
+def models(tiny):
+    """Student, teacher and tokenizer, float32, and their rows."""
+    teacher, tokenizer = load(tiny, "cpu", "float32")
+    student = students.cut(teacher, 2)
+    return student, teacher, tokenizer, [row(tokenizer, "Summarize.", *pair) for pair in PAIRS]
+
+
+def batch_of(rows, tokenizer):
+    return RightPadding(tokenizer.pad_token_id)([vars(r) | {"row": i} for i, r in enumerate(rows)])
+
+
+def live(teacher):
+    return Teacher(teacher.get_output_embeddings().weight, adjustment(teacher), teacher)
+
+
+def rowwise(model, rows):
+    """Float64 logits of every completion token and its label: one row at a time, the model's own forward."""
+    with torch.no_grad():
+        logits = [model(torch.tensor([r.input_ids])).logits[0, -r.completion - 1 : -1].double() for r in rows]
+    return torch.cat(logits), torch.tensor([id for r in rows for id in r.input_ids[-r.completion :]])
+
+
+def plain(divergence, student, teacher, temperature, beta):
+    """Σ of the divergence, written from its definition in float64."""
+    q, p = (logits / temperature for logits in (student, teacher))
+    q, p = q.softmax(-1), p.softmax(-1)
+    m = beta * p + (1 - beta) * q
+    of = {
+        Divergence.FORWARD_KL: (p * (p / q).log()).sum(),
+        Divergence.REVERSE_KL: (q * (q / p).log()).sum(),
+        Divergence.JSD: beta * (p * (p / m).log()).sum() + (1 - beta) * (q * (q / m).log()).sum(),
+    }
+    return temperature**2 * of[divergence]
+
+
+def step(student, objective, batch):
+    """The loss of one step, and its gradients by parameter."""
+    student.zero_grad()
+    with learning(student, objective):
+        loss = student(**batch)
+    loss.backward()
+    return loss.detach(), {name: p.grad.clone() for name, p in student.named_parameters()}
+
+
+@pytest.mark.parametrize("divergence", Divergence)
+@pytest.mark.parametrize(("alpha", "temperature"), [(1.0, 1.0), (0.0, 1.0), (0.3, 2.5)])
+def test_the_loss_is_the_papers_summed_over_the_completion_tokens(models, divergence, alpha, temperature):
+    student, teacher, tokenizer, rows = models
+    logits, labels = rowwise(student, rows)
+    hard = cross_entropy(logits, labels, reduction="sum")
+    soft = plain(divergence, logits, rowwise(teacher, rows)[0], temperature, 0.4)
+    objective = Objective(Loss(alpha, temperature, divergence, Source.LIVE, beta=0.4), live(teacher))
+    loss, _ = step(student, objective, batch_of(rows, tokenizer))
+    assert loss.item() == pytest.approx((alpha * hard + (1 - alpha) * soft).item(), rel=1e-5)
+    sums, tokens = objective.take()
+    assert tokens == len(labels) == sum(r.completion for r in rows)
+    expected = {"cross_entropy": hard.item(), "distillation": soft.item()}
+    weighs = {name for name, share in zip(expected, (alpha, 1 - alpha), strict=True) if share}
+    assert {name: value.item() for name, value in sums.items()} == pytest.approx(
+        {name: expected[name] for name in weighs}, rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("chunk", [1, 5, 12])
+def test_chunks_give_the_same_step(models, chunk):
+    student, teacher, tokenizer, rows = models
+    batch = batch_of(rows, tokenizer)
+    loss = Loss(0.3, 2.0, source=Source.LIVE, chunk=0)
+    dense, chunked = (step(student, Objective(replace(loss, chunk=c), live(teacher)), batch) for c in (0, chunk))
+    assert chunked[0].item() == pytest.approx(dense[0].item(), rel=1e-6)
+    for name, gradient in dense[1].items():
+        torch.testing.assert_close(chunked[1][name], gradient, rtol=1e-5, atol=1e-6 * float(gradient.abs().max()))
+
+
+def test_padding_rows_of_the_head_mean_nothing(models, tiny):
+    """A teacher of the same family whose head is padded to another size gives the same distillation."""
+    student, teacher, tokenizer, rows = models
+    wide, _ = load(tiny, "cpu", "float32")
+    wide.resize_token_embeddings(len(tokenizer) + PADDING, mean_resizing=False)
+    with torch.no_grad():
+        wide.get_output_embeddings().weight[len(tokenizer) :] = 9.0
+    batch, loss = batch_of(rows, tokenizer), Loss(0.0, source=Source.LIVE)
+    same, _ = step(student, Objective(loss, live(teacher)), batch)
+    aligned, _ = step(student, Objective(loss, live(wide), len(tokenizer)), batch)
+    assert aligned.item() == pytest.approx(same.item(), rel=1e-6)
+
+
+class Watched(TorchDispatchMode):
+    """Records how many rows meet a matrix of the vocabulary's size, and what would make the host wait for a GPU."""
+
+    def __init__(self, vocabulary: int):
+        super().__init__()
+        self.vocabulary, self.heads, self.waits = vocabulary, [], []
+
+    def __torch_dispatch__(self, operation, types, arguments=(), keywords=None):
+        out = operation(*arguments, **(keywords or {}))
+        name = operation.name()
+        if name == "aten::mm" and out.shape[-1] == self.vocabulary:
+            self.heads.append(len(out))
+        index = arguments[1] if name in ("aten::index.Tensor", "aten::index_put_") else ()
+        if name in ("aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select") or any(
+            i is not None and i.dtype == torch.bool for i in index
+        ):
+            self.waits.append(name)
+        return out
+
+
+@pytest.mark.parametrize("loss", [Loss(), Loss(0.5, source=Source.LIVE), Loss(0.0, source=Source.LIVE, chunk=8)])
+def test_prompts_and_padding_never_reach_the_head_and_the_host_never_waits(models, loss):
+    student, teacher, tokenizer, rows = models
+    batch = batch_of(rows, tokenizer)
+    objective = Objective(loss, live(teacher) if loss.alpha < 1 else None)
+    with Watched(len(tokenizer)) as watched, learning(student, objective):
+        student(**batch).backward()
+    tokens = sum(r.completion for r in rows)
+    assert sum(watched.heads) == tokens * (2 if loss.alpha < 1 else 1)  # the student's, and the live teacher's
+    assert max(watched.heads) <= (loss.chunk or tokens)
+    assert not watched.waits
+
+
+def test_the_watch_sees_what_it_is_there_for():
+    with Watched(3) as watched:
+        x = torch.ones(4, 2)
+        x[x.sum(-1) > 1] @ torch.ones(2, 3)
+        x.sum().item()
+    assert watched.heads == [4] and watched.waits == ["aten::index.Tensor", "aten::_local_scalar_dense"]
+
+
+def test_an_accumulated_batch_is_averaged_over_its_tokens_not_over_its_parts(models, tmp_path):
+    """Four rows in one step give the loss that the Trainer logs, whether it takes them at once or one by one."""
+    student, teacher, tokenizer, rows = models
+    arguments = {"max_steps": 1, "use_cpu": True, "report_to": "none", "save_strategy": "no", "logging_steps": 1}
+    arguments |= {"remove_unused_columns": False, "disable_tqdm": True, "learning_rate": 0.0}
+    logged = []
+    for size in (4, 1):
+        objective = Objective(Loss(0.5, source=Source.LIVE), live(teacher))
+        with learning(student, objective):
+            trainer = DistillationTrainer(
+                objective,
+                model=student,
+                args=TrainingArguments(
+                    tmp_path, per_device_train_batch_size=size, gradient_accumulation_steps=4 // size, **arguments
+                ),
+                train_dataset=[vars(r) | {"row": i} for i, r in enumerate(rows)],
+                data_collator=RightPadding(tokenizer.pad_token_id),
+            )
+            _, items = trainer.get_batch_samples(iter(trainer.get_train_dataloader()), 4 // size, "cpu")
+            assert items == sum(r.completion for r in rows)
+            trainer.train()
+        logged.append(trainer.state.log_history[0]["loss"])
+    assert logged[0] == pytest.approx(logged[1], rel=1e-4)
+
+
+def test_training_reports_both_terms_and_what_they_pull_with(models, tiny, tmp_path):
+    _, _, tokenizer, rows = models
+    teacher, _ = load(tiny, "cpu", "float32")
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    student = students.cut(teacher, 2)
+    config = TrainConfig(14, 5e-3, batch=4, loss=Loss(0.25, source=Source.LIVE))
+    curve = train(student, tokenizer, rows, config, tmp_path, teacher=live(teacher))
+    assert curve.loss[-1] < 0.7 * curve.loss[0]
+    for at, loss in zip(curve.steps, curve.loss, strict=True):
+        terms = curve.terms
+        assert loss == pytest.approx(0.25 * terms["cross_entropy"][at] + 0.75 * terms["distillation"][at], rel=1e-3)
+    assert curve.terms["norm_cross_entropy"][1] > 0 and curve.terms["norm_distillation"][1] > 0
+    assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
+    assert "forward" not in vars(student)  # it answers as before
+
+
+def test_norms_are_the_gradients_own(models):
+    student, teacher, tokenizer, rows = models
+    batch = batch_of(rows, tokenizer)
+    objective = Objective(Loss(0.25, source=Source.LIVE, chunk=5), live(teacher))
+    objective.measure_norms = True
+    step(student, objective, batch)
+    hidden = last_hidden(student, batch["input_ids"], batch["positions"]).detach().requires_grad_()
+    logits = hidden @ student.get_output_embeddings().weight.T
+    (slope,) = torch.autograd.grad(cross_entropy(logits, batch["labels"], reduction="sum"), hidden)
+    assert objective.norms["cross_entropy"].item() == pytest.approx(slope.norm().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("final_logit_softcapping", 3.0), ("logits_scaling", 8.0), ("logit_scale", 0.25)]
+)
+def test_what_a_model_does_to_its_logits_is_done(models, name, value):
+    """Gemma, Granite and Cohere, by the name of their setting; here on a Llama, whose own forward does none of it."""
+    student, *_ = models
+    check_head(student, "the student")
+    changed = SimpleNamespace(config=SimpleNamespace(get_text_config=lambda: SimpleNamespace(**{name: value})))
+    logits = torch.linspace(-9, 9, 7)
+    expected = {
+        "final_logit_softcapping": value * torch.tanh(logits / value),
+        "logits_scaling": logits / value,
+        "logit_scale": logits * value,
+    }
+    torch.testing.assert_close(adjustment(changed)(logits), expected[name])
+
+
+def test_a_head_that_does_more_is_refused(tiny):
+    model, _ = load(tiny, "cpu", "float32")
+    model.lm_head.register_forward_hook(lambda module, inputs, output: output + torch.arange(output.shape[-1]))
+    with pytest.raises(InputError, match="does more than a matrix product"):
+        check_head(model, "--student x")
+
+
+def test_a_share_for_a_teacher_that_is_not_there():
+    with pytest.raises(ValueError, match="leaves a share to a teacher"):
+        Objective(Loss(0.5))
