@@ -16,7 +16,8 @@ from implementations.teachers.local import load
 from implementations.transfer import students
 from implementations.transfer.chat import row
 from implementations.transfer.config import Divergence, Loss, Source, TrainConfig
-from implementations.transfer.objective import Objective, Teacher, adjustment, check_head, last_hidden, learning
+from implementations.transfer.heads import adjustment, check_head, last_hidden
+from implementations.transfer.objective import Objective, Teacher, learning
 from implementations.transfer.trainer import DistillationTrainer, RightPadding, train
 
 PAIRS = [

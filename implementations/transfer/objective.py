@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
-from ..errors import InputError
 from .config import Divergence, Loss
 from .device import free_memory
+from .heads import adjustment, last_hidden
 from .losses.divergence import forward_kl, generalized_jsd, reverse_kl
 from .losses.head import fitting_chunk, head_loss
 from .losses.numeric import upcast
@@ -140,56 +140,6 @@ def _norm(hidden: Tensor, head: Tensor, terms: Callable[..., dict[str, Tensor]],
             head_loss(at, head.detach(), lambda logits, rows: terms(logits, rows)[name], chunk), at
         )
     return upcast(slope).norm()
-
-
-def last_hidden(model: PreTrainedModel, input_ids: Tensor, positions: Tensor) -> Tensor:
-    """The last hidden states (N, H) at ``positions`` (N,) of the flattened batch ``input_ids`` (B, T).
-
-    Padding is on the right, where a causal model's earlier positions do not see it: no padding mask is needed.
-    """
-    states = model.base_model(
-        input_ids=input_ids, attention_mask=causal_mask(model, input_ids), use_cache=False
-    ).last_hidden_state
-    return states.flatten(0, 1).index_select(0, positions)
-
-
-def causal_mask(model: PreTrainedModel, input_ids: Tensor) -> Tensor | None:
-    """(1, 1, T, T), True where a token sees another; None where the model must make its own.
-
-    Transformers makes the same mask itself, but looks for packed sequences first, which makes the host wait for the
-    device. A model whose layers see less than all that went before, or with another attention, keeps its own.
-    """
-    config = model.config.get_text_config()
-    if config._attn_implementation != "sdpa" or getattr(config, "sliding_window", None):
-        return None
-    length = input_ids.shape[1]
-    return torch.ones(length, length, dtype=torch.bool, device=input_ids.device).tril()[None, None]
-
-
-def adjustment(model: PreTrainedModel) -> Callable[[Tensor], Tensor]:
-    """What the model does to the product of hidden state and head before it calls it logits."""
-    config = model.config.get_text_config()
-    if cap := getattr(config, "final_logit_softcapping", None):  # Gemma
-        return lambda logits: cap * torch.tanh(logits / cap)
-    if divisor := getattr(config, "logits_scaling", None):  # Granite
-        return lambda logits: logits / divisor
-    if factor := getattr(config, "logit_scale", None):  # Cohere
-        return lambda logits: logits * factor
-    return lambda logits: logits
-
-
-@torch.no_grad()
-def check_head(model: PreTrainedModel, what: str) -> None:
-    """Raise InputError unless head and ``adjustment`` give the model's own logits: tried on four tokens."""
-    ids = torch.arange(4, device=model.device)[None] % model.config.get_text_config().vocab_size
-    theirs = model(input_ids=ids, use_cache=False).logits[0]
-    hidden = last_hidden(model, ids, torch.arange(4, device=model.device))
-    ours = adjustment(model)(hidden @ model.get_output_embeddings().weight.T)
-    if not torch.allclose(ours.float(), theirs.float(), rtol=2e-2, atol=2e-2 * float(theirs.float().abs().max())):
-        raise InputError(
-            f"{what}: its output layer does more than a matrix product ({type(model).__name__}), which the loss here "
-            "does not know; take a model built like Llama, Qwen, Mistral, Gemma, Granite or Cohere"
-        )
 
 
 @contextmanager

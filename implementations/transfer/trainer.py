@@ -31,7 +31,8 @@ from ..record import Curve, write_atomic
 from .chat import Row
 from .config import TrainConfig
 from .device import compute_dtype, keep_freed_memory
-from .objective import TERMS, Objective, Teacher, check_head, learning
+from .heads import check_head
+from .objective import TERMS, Objective, Teacher, learning
 
 if TYPE_CHECKING:
     from .signals import SignalCache
