@@ -101,8 +101,10 @@ class Curve(Strict):
 class ArmKind(StrEnum):
     TEACHER_SHIPPED = "teacher_shipped"
     TEACHER_TUNED = "teacher_tuned"
+    TEACHER_ASSISTANT = "teacher_assistant"  # an open model tuned on the teacher's answers: the bridge
     STUDENT_BEFORE = "student_before"
     STUDENT_GOLD = "student_gold"  # the control: the same student, trained without the teacher
+    STUDENT_HARD = "student_hard"  # the second control, where a recipe gives more than text: the teacher's text alone
     STUDENT_DISTILLED = "student_distilled"
 
 

@@ -145,6 +145,19 @@ RECIPES: dict[str, Recipe] = {
             task="clinical-summary",
             code=(*TRANSFER_CODE, "implementations/recipes/sequence_level.py"),
         ),
+        Recipe(
+            "response-based",
+            "Response-based distillation",
+            needs=Signal.LOGITS,
+            module="implementations.recipes.response_based",
+            task="clinical-summary",
+            code=(
+                *TRANSFER_CODE,
+                "implementations/transfer/losses/*.py",
+                "implementations/recipes/sequence_level.py",
+                "implementations/recipes/response_based.py",
+            ),
+        ),
     )
 }
 

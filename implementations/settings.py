@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from importlib import import_module
+from types import ModuleType
 
 from .options import Options
-from .recipes import sequence_level as recipe
+from .registry import RECIPES
 from .tasks.clinical_summary import ClinicalSummary
 from .tasks.task import Item, Sizes, Task
 from .tasks.user_prompts import UserPrompts
@@ -36,6 +38,7 @@ class Plan:
 
 def make_plan(options: Options, task: Task) -> Plan:
     """The recipe's own settings; shrunk for --smoke, widened for --record, and as large as the user's own data."""
+    recipe = recipe_of(options)
     sizes, teacher, student = recipe.SIZES, recipe.TEACHER_TRAINING, recipe.STUDENT_TRAINING
     if options.smoke:
         sizes, teacher, student = (
@@ -63,6 +66,11 @@ def make_plan(options: Options, task: Task) -> Plan:
         latency_n=1 if options.smoke else RECORD_LATENCY_N if options.record else LATENCY_N,
         smoke=options.smoke,
     )
+
+
+def recipe_of(options: Options) -> ModuleType:
+    """The module of the recipe: its ``run``, and its settings in capitals."""
+    return import_module(RECIPES[options.pattern].module)
 
 
 def make_task(options: Options) -> Task:

@@ -2,56 +2,217 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..evaluation.measure import ArmAnswers
-from ..record import ArmKind
-from ..tasks.task import Item, Splits, Task
+from ..record import ArmKind, Collection, Tuning
+from ..tasks.task import Item, Sizes, Splits, Task
 from ..teachers.collect import Collected
-from ..teachers.teacher import Request, Teacher
-from ..transfer.config import TrainConfig
+from ..teachers.teacher import Kind, Request, Teacher
+from ..transfer.config import Loss, TrainConfig
 
 if TYPE_CHECKING:  # it loads torch, and a plan reads a recipe's settings without
     from ..workspace import Pairs, Workspace
 
+LEARNING_RATES = (5e-4, 1e-3)  # tried for every student arm when a record is made
 TITLES = {
     ArmKind.TEACHER_SHIPPED: "Teacher as shipped",
     ArmKind.TEACHER_TUNED: "Teacher tuned on the gold",
+    ArmKind.TEACHER_ASSISTANT: "Assistant tuned on the teacher's answers",
     ArmKind.STUDENT_BEFORE: "Student before training",
     ArmKind.STUDENT_GOLD: "Student on the gold alone",
+    ArmKind.STUDENT_HARD: "Student on the teacher's text alone",
     ArmKind.STUDENT_DISTILLED: "Student distilled",
 }
 STAGES = {
     ArmKind.TEACHER_TUNED: "tune the teacher",
+    ArmKind.TEACHER_ASSISTANT: "tune the assistant",
     ArmKind.STUDENT_GOLD: "train the student on the gold",
+    ArmKind.STUDENT_HARD: "train the student on the teacher's text",
     ArmKind.STUDENT_DISTILLED: "distil the student",
 }
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a recipe works with. ``start`` is the untrained student's folder, ``base`` the model it was cut from.
+
+    A ``teacher`` whose weights are not on this machine answers as it is: it cannot be tuned here.
+    """
+
+    work: Workspace
+    task: Task
+    teacher: Teacher
+    base: Path
+    start: Path
+    sizes: Sizes
+    seeds: list[int]
+    teacher_training: TrainConfig
+    student_training: TrainConfig
+    choose_rates: bool
+    skip_empty: bool
+    keep_truncated: bool
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What one student arm learns from: texts, and a teacher's distribution where the loss leaves it a share."""
+
+    pairs: Pairs
+    loss: Loss = Loss()
+    teacher: Path | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything the run learnt: arms with their answers, and what collecting the transfer set took.
+
+    ``teacher`` is the folder of the model that the student learnt from, None when it is not on this machine.
+    """
+
+    slices: dict[str, list[Item]]
+    arms: list[ArmAnswers]
+    teacher: Path | None
+    student: Path
+    tuning: list[Tuning]
+    collection: Collection
+    seconds: dict[str, float]
 
 
 class Arms:
     """The contenders, step by step: each step shows its bar, and its seconds are counted once, whoever repeats it."""
 
-    def __init__(self, work: Workspace, task: Task):
-        self.work, self.task = work, task
+    def __init__(self, setup: Setup):
+        self.setup, self.work, self.task = setup, setup.work, setup.task
         self.of: dict[ArmKind, ArmAnswers] = {}
         self.seconds: dict[str, float] = {}
+        self.tuning: dict[ArmKind, Tuning] = {}
+        self._collected: list[Collected] = []
         self._counted: set[tuple[str, str]] = set()
 
-    def open(self, splits: Splits, suffix: str) -> None:
-        """Begin the next seed. Raises InputError when it has nothing to learn from."""
-        self.splits, self.suffix = splits, suffix
-        for name, items in {"gold": splits.gold, "transfer": splits.transfer, **splits.slices}.items():
-            if not items:
-                raise InputError(f"{self.task.title}: no items left for {name}; give more, and different, prompts")
+    def seeds(self) -> Iterator[Splits]:
+        """The items of every seed in turn. Raises InputError when one has nothing to learn from."""
+        for number, seed in enumerate(self.setup.seeds):
+            self.seed, self.splits = seed, self.task.splits(self.setup.sizes, seed)
+            self.suffix = f" ({number + 1} of {len(self.setup.seeds)})" if len(self.setup.seeds) > 1 else ""
+            for name, items in {
+                "gold": self.splits.gold,
+                "transfer": self.splits.transfer,
+                **self.splits.slices,
+            }.items():
+                if not items:
+                    raise InputError(f"{self.task.title}: no items left for {name}; give more, and different, prompts")
+            self.gold = [(item.prompt, item.reference or "") for item in self.splits.gold]
+            yield self.splits
 
-    def train(self, kind: ArmKind, title: str, start: Path, pairs: Pairs, config: TrainConfig) -> Path:
-        """Train the arm of ``kind`` from ``start``; the trained model's folder."""
-        folder, curve = self.work.train(title + self.suffix, start, self.task.instruction, pairs, config)
-        self._arm(kind).training.append(curve)
-        self.count(STAGES[kind], str(folder), curve.seconds)
+    def tuned_teacher(self) -> Teacher:
+        """The teacher, measured as shipped; tuned on the gold and measured again where its weights are here."""
+        shipped = self.setup.teacher
+        self.evaluate(ArmKind.TEACHER_SHIPPED, shipped)
+        if shipped.folder is None:
+            return shipped
+        title = f"Tune the teacher on {len(self.gold)} gold answers"
+        return self._tuned(ArmKind.TEACHER_TUNED, title, shipped.folder, self.gold, self.setup.teacher_training)
+
+    def assistant(self, pairs: Pairs) -> Teacher:
+        """An open model tuned on the teacher's answers, for one epoch at least: the bridge to what it does not give.
+
+        Mirzadeh et al., 1902.03393.
+        """
+        config = self.setup.teacher_training
+        config = replace(config, steps=max(config.steps, -(-len(pairs) // config.batch)))
+        title = f"Tune an assistant on {len(pairs)} answers"
+        return self._tuned(ArmKind.TEACHER_ASSISTANT, title, self.setup.base, pairs, config)
+
+    def _tuned(self, kind: ArmKind, title: str, start: Path, pairs: Pairs, config: TrainConfig) -> Teacher:
+        folder = self._train(kind, title, start, Lesson(pairs), replace(config, seed=self.seed))
+        model = self.work.model(folder, TITLES[kind])
+        self.evaluate(kind, model)
+        return model
+
+    def transfer_set(self, teacher: Teacher) -> Pairs:
+        """Prompts with the teacher's answers. Truncated ones are left out: a student must not learn to stop midway.
+
+        Raises InputError, with everything earned kept, when answers are missing and ``skip_empty`` is off.
+        """
+        items, setup = self.splits.transfer, self.setup
+        title = f"Ask the {'teacher' if teacher is setup.teacher else 'tuned teacher'}"
+        collected = self.ask(title, teacher, items)
+        self._collected.append(collected)
+        if collected.why_pending and not setup.skip_empty:
+            raise InputError(f"{collected.why_pending}, or with --skip-empty to learn from those that are answered")
+        missing = [(i.id, a.kind) for i, a in zip(items, collected.answers, strict=True) if not a.text]
+        if missing and not setup.skip_empty:
+            ids = ", ".join(f"{id} ({kind})" for id, kind in missing[:10])
+            more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
+            raise InputError(
+                f"the teacher left {len(missing)} prompts without an answer: {ids}{more}; look at them, or run the same "
+                f"command with --skip-empty to learn from the other {len(items) - len(missing)}: no answer is asked "
+                "again"
+            )
+        learnt = {Kind.COMPLETE, Kind.TRUNCATED} if setup.keep_truncated else {Kind.COMPLETE}
+        pairs = [(i.prompt, a.text) for i, a in zip(items, collected.answers, strict=True) if a.kind in learnt]
+        if not pairs:
+            raise InputError(
+                f"all {len(items)} answers of the teacher are empty or were cut off by the token limit; raise "
+                "--max-new-tokens, or give the teacher more gold to learn the form of an answer from"
+            )
+        return pairs
+
+    def students(self, lessons: dict[ArmKind, Lesson]) -> Path:
+        """Every student arm, from the same start and for the same steps; the folder of the last one.
+
+        Where a record is made, each arm's learning rate is chosen first, once, in the same way.
+        """
+        if self.setup.choose_rates:
+            for kind, lesson in lessons.items():
+                if kind not in self.tuning:
+                    self.tuning[kind] = self._choose_rate(kind, lesson)
+        self.evaluate(ArmKind.STUDENT_BEFORE, self.work.model(self.setup.start, "the student before training"))
+        for kind, lesson in lessons.items():
+            config = replace(self.setup.student_training, seed=self.seed)
+            if kind in self.tuning:
+                config = replace(config, learning_rate=self.tuning[kind].chosen)
+            folder = self._train(kind, TITLES[kind], self.setup.start, lesson, config)
+            self.evaluate(kind, self.work.model(folder, TITLES[kind]))
         return folder
+
+    def _choose_rate(self, kind: ArmKind, lesson: Lesson) -> Tuning:
+        """The learning rate with the best primary metric on the development items; half the steps for each."""
+        task, stage, config = self.task, "check learning rates", self.setup.student_training
+        scores = {}
+        for rate in LEARNING_RATES:
+            short = replace(config, learning_rate=rate, steps=config.steps // 2, loss=lesson.loss)
+            title = f"Try learning rate {rate:g} ({kind.replace('_', ' ')})"
+            folder, curve = self.work.train(
+                title, self.setup.start, task.instruction, lesson.pairs, short, lesson.teacher
+            )
+            self.count(stage, str(folder), curve.seconds)
+            dev = self.splits.dev
+            answers = self.ask(f"Score learning rate {rate:g}", self.work.model(folder, title), dev, stage).answers
+            marks = [task.metrics(a.text, item)[task.primary] for a, item in zip(answers, dev, strict=True)]
+            scores[rate] = sum(marks) / len(marks)
+        return Tuning(
+            arm=kind,
+            dev_score={f"{rate:g}": round(s, 4) for rate, s in scores.items()},
+            chosen=max(scores, key=scores.get),
+        )
+
+    def outcome(self, teacher: Teacher, student: Path) -> Outcome:
+        return Outcome(
+            slices=self.splits.slices,
+            arms=list(self.of.values()),
+            teacher=teacher.folder,
+            student=student,
+            tuning=list(self.tuning.values()),
+            collection=_account(self._collected),
+            seconds=self.seconds,
+        )
 
     def evaluate(self, kind: ArmKind, model: Teacher) -> None:
         """Ask the arm about every held-out item. Raises InputError when the arm has not answered all of them."""
@@ -70,11 +231,35 @@ class Arms:
             self.count(stage, request.key(model.identity), answer.seconds)
         return collected
 
-    def _arm(self, kind: ArmKind) -> ArmAnswers:
-        return self.of.setdefault(kind, ArmAnswers(kind, TITLES[kind], kind.value.partition("_")[0]))
-
     def count(self, stage: str, what: str, seconds: float) -> None:
         """Add ``seconds`` to ``stage`` unless ``what`` was counted there before."""
         if (stage, what) not in self._counted:
             self._counted.add((stage, what))
             self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+
+    def _train(self, kind: ArmKind, title: str, start: Path, lesson: Lesson, config: TrainConfig) -> Path:
+        """Train the arm of ``kind`` from ``start``; the trained model's folder."""
+        config = replace(config, loss=lesson.loss)
+        folder, curve = self.work.train(
+            title + self.suffix, start, self.task.instruction, lesson.pairs, config, lesson.teacher
+        )
+        self._arm(kind).training.append(curve)
+        self.count(STAGES[kind], str(folder), curve.seconds)
+        return folder
+
+    def _arm(self, kind: ArmKind) -> ArmAnswers:
+        return self.of.setdefault(kind, ArmAnswers(kind, TITLES[kind], kind.value.partition("_")[0]))
+
+
+def _account(collected: list[Collected]) -> Collection:
+    answers = [answer for each in collected for answer in each.answers]
+    kinds = Counter(answer.kind for answer in answers)
+    return Collection(
+        asked=len(answers),
+        from_ledger=sum(each.from_ledger for each in collected),
+        duplicates=sum(each.duplicates for each in collected),
+        prompt_tokens=sum(answer.prompt_tokens for answer in answers),
+        completion_tokens=sum(answer.completion_tokens for answer in answers),
+        usd=sum(each.usd for each in collected),
+        **{kind.value: kinds[kind] for kind in Kind if kind is not Kind.COMPLETE},
+    )

@@ -1,0 +1,67 @@
+"""One training as data: all that a process needs to do it, or its share of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import AutoConfig
+
+from ..record import Curve
+from ..teachers.local import load
+from .chat import Row
+from .codecs import Codec, LastHidden, TopK
+from .config import Source, TrainConfig
+from .device import compute_dtype, pick_device
+from .heads import adjustment, check_head
+from .losses.vocabulary import common_vocabulary
+from .objective import Teacher
+from .signals import SignalCache, fill
+from .trainer import train
+
+
+@dataclass(frozen=True)
+class Job:
+    """Train the model in ``start`` on ``rows``, into ``folder``.
+
+    ``teacher`` is the folder of the model whose distribution the loss gives a share to, ``signals`` where it is cached.
+    """
+
+    start: Path
+    folder: Path
+    rows: list[Row]
+    config: TrainConfig
+    teacher: Path | None = None
+    signals: Path | None = None
+
+    @property
+    def cached(self) -> bool:
+        """Whether the teacher's distribution is read from the cache, which must be filled first."""
+        return self.config.loss.alpha < 1 and self.config.loss.source is not Source.LIVE
+
+    def fill(self, device: str, on_row: Callable[[int], None]) -> None:
+        """Run the teacher over the rows that the cache does not hold. Raises InputError, OSError on a full disk."""
+        model, tokenizer = load(self.teacher, device)
+        fill(self._cache(), model, self.rows, tokenizer.pad_token_id, on_row=on_row)
+
+    def run(self, device: str, on_step: Callable[[int], None]) -> Curve:
+        """Train. Raises InputError where student and teacher do not fit each other, OSError on a full disk."""
+        model, tokenizer = load(self.start, device, "float32")
+        check_head(model, str(self.start))
+        teacher = vocabulary = None
+        if self.config.loss.alpha < 1:
+            theirs, their_tokenizer = load(self.teacher, device)
+            check_head(theirs, str(self.teacher))
+            head, live = theirs.get_output_embeddings().weight, self.config.loss.source is Source.LIVE
+            vocabulary = common_vocabulary(
+                tokenizer, their_tokenizer, len(model.get_output_embeddings().weight), len(head)
+            )
+            teacher = Teacher(head.detach(), adjustment(theirs), theirs.eval() if live else None)
+        signals = self._cache() if self.cached else None
+        return train(
+            model, tokenizer, self.rows, self.config, self.folder, on_step, teacher, signals, vocabulary
+        )
+
+    def _cache(self) -> SignalCache:
+        return SignalCache(self.signals, codec(self.teacher, self.config), [row.completion for row in self.rows])
