@@ -18,7 +18,7 @@ from builder_samples import GOOD, ROOT, copy_good, load, measured
 from builder.load import Catalogue, Measured, parse
 from builder.models import Citation, Pattern, Term
 from builder.render import navigation, render
-from implementations.registry import PLATFORMS
+from implementations.registry import PLATFORMS, RECIPES
 
 PAGE = "patterns/sequence-level.md"
 
@@ -102,6 +102,14 @@ def test_page_without_record_says_so_and_has_no_figure() -> None:
     read = body(page).split("## Overview")[1]
     read = re.sub(r"Kim and Rush 2016, sec. 3|Its makers 2026", "", read)
     assert not re.search(r"\d", read), re.findall(r".{,20}\d.{,20}", read)
+
+
+def test_page_without_recipe_offers_nothing_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(RECIPES, "sequence-level")
+    page = render(load(GOOD)[0])[PAGE]
+    assert "distill run" not in page and "distill plan" not in page
+    assert page.count("has no recipe") == 2 + len(PLATFORMS)  # the card, the section on performance, each platform
+    assert page.count("Not measured yet") == 1
 
 
 def test_stale_record_is_marked() -> None:
