@@ -61,7 +61,11 @@ TRANSFER_CODE = (
     "implementations/tasks/*.py",
     "implementations/teachers/embedded.py",
     "implementations/teachers/local.py",
-    "implementations/transfer/*.py",
+    *(
+        f"implementations/transfer/{name}.py"
+        for name in ("chat", "config", "device", "generate", "heads", "job", "objective", "students", "trainer")
+    ),
+    "implementations/transfer/losses/head.py",
     "implementations/recipes/arms.py",
     "implementations/evaluation/measure.py",
     "implementations/evaluation/serving.py",
@@ -153,6 +157,8 @@ RECIPES: dict[str, Recipe] = {
             task="clinical-summary",
             code=(
                 *TRANSFER_CODE,
+                "implementations/transfer/codecs.py",
+                "implementations/transfer/signals.py",
                 "implementations/transfer/losses/*.py",
                 "implementations/recipes/sequence_level.py",
                 "implementations/recipes/response_based.py",

@@ -27,9 +27,10 @@ from .evaluation import environment, serving
 from .evaluation.measure import Scoreboard, verdict
 from .options import Options
 from .progress import Stages
-from .recipes import sequence_level as recipe
+from .recipes.arms import Outcome, Setup
 from .record import ArmKind, Model, Record, Serving, Stage, write_atomic
-from .settings import Plan, make_plan, make_task
+from .registry import RECIPES, Signal
+from .settings import Plan, make_plan, make_task, recipe_of
 from .tasks.task import Item, Task
 from .teachers import embedded
 from .teachers.local import EXPECTED, check_folder, load
@@ -69,6 +70,8 @@ def _execute(
         work.redactor = privacy.Redactor(options.workdir / "redacted.sqlite") if options.redact else None
     base, base_name = (teacher.folder, teacher.name) if teacher.folder else (_embedded(work), embedded.NAME)
     start, student_name = _student(options, work, base, base_name)
+    if RECIPES[options.pattern].needs is not Signal.TEXT:
+        work.check_vocabulary(start, base)  # before anything is spent on what could not be learnt
     described = {
         "pattern": options.pattern,
         "code": work.code,
@@ -91,10 +94,21 @@ def _execute(
             raise InputError(
                 f"{str(error).rpartition(';')[0]}; delete {folder} and run the same command again"
             ) from error
-    outcome = recipe.run(
-        work, task, teacher, start, plan.sizes, plan.seeds, plan.teacher_training,
-        plan.student_training, plan.choose_rates, options.skip_empty, keep_truncated=options.smoke,
-    )  # fmt: skip
+    setup = Setup(
+        work=work,
+        task=task,
+        teacher=teacher,
+        base=base,
+        start=start,
+        sizes=plan.sizes,
+        seeds=plan.seeds,
+        teacher_training=plan.teacher_training,
+        student_training=plan.student_training,
+        choose_rates=plan.choose_rates,
+        skip_empty=options.skip_empty,
+        keep_truncated=options.smoke,
+    )
+    outcome = recipe_of(options).run(setup)
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         heldout = next(iter(outcome.slices.values()))
@@ -160,7 +174,7 @@ def _student(options: Options, work: Workspace, base: Path, base_name: str) -> t
 
     ``base`` is the teacher where its weights are here, else the embedded model.
     """
-    spec = options.student or (SMOKE_LAYERS if options.smoke else recipe.STUDENT_LAYERS)
+    spec = options.student or (SMOKE_LAYERS if options.smoke else recipe_of(options).STUDENT_LAYERS)
     if not spec.isdigit():
         path = _check_model(Path(spec), "--student")
         return path, path.resolve().name
@@ -187,7 +201,7 @@ def _check_model(path: Path, option: str) -> Path:
 
 
 def _serving(
-    work: Workspace, folder: Path, outcome: recipe.Outcome, task: Task, items: list[Item], plan: Plan
+    work: Workspace, folder: Path, outcome: Outcome, task: Task, items: list[Item], plan: Plan
 ) -> dict[str, Serving]:
     """Measure the models on this machine, each once and in a fresh process; see evaluation/serving.py.
 
@@ -252,7 +266,7 @@ def _record(
     described: dict[str, object],
     plan: Plan,
     task: Task,
-    outcome: recipe.Outcome,
+    outcome: Outcome,
     board: Scoreboard,
     served: dict[str, Serving],
     teacher: Model,
@@ -263,6 +277,8 @@ def _record(
         (board.reference, ArmKind.STUDENT_GOLD),
         (ArmKind.STUDENT_DISTILLED, board.reference),
     ]
+    if ArmKind.STUDENT_HARD in board.arms:
+        pairs.insert(1, (ArmKind.STUDENT_DISTILLED, ArmKind.STUDENT_HARD))
     return Record(
         **described,
         date=datetime.now(UTC).replace(microsecond=0),
@@ -316,7 +332,7 @@ def _model(name: str, folder: Path | None, dtype: str) -> Model:
     return Model(name=name, parameters=parameters, bytes=size, layers=layers, dtype=dtype)
 
 
-def _write_items(path: Path, task: Task, outcome: recipe.Outcome) -> None:
+def _write_items(path: Path, task: Task, outcome: Outcome) -> None:
     """One line per held-out item: prompt, reference, facts, and each arm's answers with their scores."""
     lines = []
     for name, items in outcome.slices.items():

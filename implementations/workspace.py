@@ -2,6 +2,7 @@
 
     runs/ledger.sqlite      every answer of every model, by content
     runs/models/KEY/        every model that was cut or trained, by what it was made from
+    runs/signals/KEY/       a teacher's distribution at every token of a transfer set
     runs/RUN/               one run: record.json, items.jsonl, report.html, student -> ../models/KEY/model
     runs/latest             -> the run that ended last
 
@@ -18,6 +19,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO
 
+from transformers import AutoTokenizer
+
 from .errors import InputError, disk_errors
 from .privacy import Redactor
 from .progress import Stages
@@ -27,10 +30,14 @@ from .teachers.ledger import Ledger
 from .teachers.local import LocalTeacher, content_hash, load
 from .teachers.spending import Spending
 from .teachers.teacher import RemoteTeacher, Request, Teacher
-from .transfer import students, trainer
+from .transfer import processes, students, trainer
 from .transfer.chat import row
 from .transfer.config import TrainConfig
 from .transfer.device import compute_dtype, pick_device
+from .transfer.job import Job
+from .transfer.losses.vocabulary import common_vocabulary
+from .transfer.processes import Processes
+from .transfer.signals import cache_key
 
 Pairs = list[tuple[str, str]]  # (prompt, answer)
 
@@ -38,11 +45,20 @@ Pairs = list[tuple[str, str]]  # (prompt, answer)
 class Workspace:
     """The folder ``root`` and the steps that fill it. Every step shows a bar and returns at once if it was done.
 
-    A context manager, for it holds the folder's lock, the ledger, and connections to platforms.
+    A context manager, for it holds the folder's lock, the ledger, and connections to platforms. Trainings run in this
+    process, or in ``processes``.
     """
 
-    def __init__(self, root: Path, code: str, stages: Stages, device: str = "auto", spending: Spending | None = None):
-        self.root, self.code, self.stages, self.device = root, code, stages, device
+    def __init__(
+        self,
+        root: Path,
+        code: str,
+        stages: Stages,
+        device: str = "auto",
+        spending: Spending | None = None,
+        processes: Processes | None = None,
+    ):
+        self.root, self.code, self.stages, self.device, self.processes = root, code, stages, device, processes
         with disk_errors(root):
             root.mkdir(parents=True, exist_ok=True)
             (root / ".gitignore").write_text("*\n")  # runs hold prompts: never committed by accident
@@ -87,18 +103,43 @@ class Workspace:
                 trainer.save(student, tokenizer, folder)
         return folder
 
-    def train(self, title: str, start: Path, instruction: str, pairs: Pairs, config: TrainConfig) -> tuple[Path, Curve]:
-        """The model in ``start`` trained on ``pairs``; the folder it is in, and its curve."""
+    def check_vocabulary(self, student: Path, teacher: Path) -> None:
+        """Raise InputError unless both models mean the same tokens by the same ids."""
+        ours, theirs = (AutoTokenizer.from_pretrained(folder, local_files_only=True) for folder in (student, teacher))
+        common_vocabulary(ours, theirs, len(ours), len(theirs))
+
+    def train(
+        self, title: str, start: Path, instruction: str, pairs: Pairs, config: TrainConfig, teacher: Path | None = None
+    ) -> tuple[Path, Curve]:
+        """The model in ``start`` trained on ``pairs``; the folder it is in, and its curve.
+
+        ``teacher`` is the model whose distribution the loss gives a share to, if it does.
+        """
         settings = {k: v for k, v in asdict(config).items() if k != "checkpoint_seconds"}
         where = pick_device(self.device)
         settings |= {"device": where.type, "dtype": str(compute_dtype(where))}  # they change the weights
+        if teacher:
+            settings["teacher"] = self.identity(teacher)
         folder = self.folder("trained", start=self.identity(start), instruction=instruction, pairs=pairs, **settings)
         if (folder / trainer.FINISHED).exists():
             return folder / "model", Curve.model_validate_json((folder / trainer.FINISHED).read_text())
+        tokenizer = AutoTokenizer.from_pretrained(start, local_files_only=True)
+        rows = [row(tokenizer, instruction, prompt, answer) for prompt, answer in pairs]
+        job = Job(start, folder, rows, config, teacher)
+        if job.cached:
+            job = self._with_signals(job)
         with self.stages.stage(title, config.steps) as advance, disk_errors(folder):
-            model, tokenizer = load(start, self.device, "float32")
-            rows = [row(tokenizer, instruction, prompt, answer) for prompt, answer in pairs]
-            return folder / "model", trainer.train(model, tokenizer, rows, config, folder, advance)
+            if self.processes:
+                return folder / "model", processes.train(job, where.type, self.processes, advance)
+            return folder / "model", job.run(self.device, advance)
+
+    def _with_signals(self, job: Job) -> Job:
+        """``job`` with the folder of its teacher's signals, filled."""
+        identity = f"{self.identity(job.teacher)}:{compute_dtype(pick_device(self.device))}"
+        job = replace(job, signals=self.root / "signals" / cache_key(identity, job.rows, job.codec()))
+        with self.stages.stage("Read the teacher's distributions", len(job.rows)) as advance, disk_errors(job.signals):
+            job.fill(self.device, advance)
+        return job
 
     def ask(self, title: str, teacher: Teacher, requests: list[Request]) -> Collected:
         """An answer of ``teacher`` to every request, through the ledger."""

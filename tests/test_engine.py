@@ -12,13 +12,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import TrainingArguments
 
 from implementations.errors import InputError
-from implementations.teachers.local import load
-from implementations.transfer import students
+from implementations.tasks.clinical_summary import ClinicalSummary
+from implementations.tasks.task import Sizes
+from implementations.teachers.local import content_hash, load
+from implementations.transfer import processes, students
 from implementations.transfer.chat import row
 from implementations.transfer.config import Divergence, Loss, Source, TrainConfig
 from implementations.transfer.heads import adjustment, check_head, last_hidden
+from implementations.transfer.job import Job
 from implementations.transfer.objective import Objective, Teacher, learning
-from implementations.transfer.trainer import DistillationTrainer, RightPadding, train
+from implementations.transfer.processes import Processes
+from implementations.transfer.trainer import DistillationTrainer, RightPadding, save, train
 
 PAIRS = [
     ("CRP 142 confirmed pneumonia.", "a"),
@@ -238,3 +242,76 @@ def test_a_head_that_does_more_is_refused(tiny):
 def test_a_share_for_a_teacher_that_is_not_there():
     with pytest.raises(ValueError, match="leaves a share to a teacher"):
         Objective(Loss(0.5))
+
+
+@pytest.fixture(scope="module")
+def job(tiny, tmp_path_factory):
+    """Makes a training of a student of two layers on sixteen notes, from the tiny teacher's distribution and text."""
+    model, tokenizer = load(tiny, "cpu", "float32")
+    start = tmp_path_factory.mktemp("start") / "model"
+    save(students.cut(model, 2), tokenizer, start)
+    notes = ClinicalSummary().splits(Sizes(16, 0, 0, 0, 0), seed=3).gold
+    rows = [row(tokenizer, "Summarize.", note.prompt, note.reference) for note in notes]
+
+    def make(folder, **how) -> Job:
+        config = TrainConfig(12, 2e-3, batch=4, loss=Loss(0.3, temperature=1.5, **how), checkpoint_seconds=0.0)
+        return Job(start, folder / "trained", rows, config, tiny, folder / "signals")
+
+    return make
+
+
+def test_with_and_without_the_cache_the_losses_are_the_same(job, tmp_path):
+    """Live, from cached hidden states, and from all entries of the cached top k."""
+    curves = {}
+    for name, how in {
+        "live": {"source": Source.LIVE},
+        "hidden": {"source": Source.HIDDEN},
+        "top k": {"source": Source.TOP_K, "k": 900},
+    }.items():
+        made = job(tmp_path / name, **how)
+        if made.cached:
+            made.fill("cpu", lambda done: None)
+        curves[name] = made.run("cpu", lambda step: None)
+    assert curves["live"].loss[-1] < curves["live"].loss[0]
+    for name in ("hidden", "top k"):
+        assert curves[name].loss == pytest.approx(curves["live"].loss, rel=5e-3), name
+        assert curves[name].terms["distillation"] == pytest.approx(curves["live"].terms["distillation"], rel=2e-2)
+
+
+def test_two_processes_give_the_curve_of_one(job, tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    one = job(tmp_path / "one", source=Source.LIVE)
+    two = job(tmp_path / "two", source=Source.LIVE)
+    steps = []
+    alone = one.run("cpu", lambda step: None)
+    together = processes.train(two, "cpu", Processes(2), steps.append)
+    assert steps == list(range(13))
+    assert together.loss == pytest.approx(alone.loss, rel=2e-3)
+    assert together.terms["distillation"] == pytest.approx(alone.terms["distillation"], rel=1e-2)
+    ours, theirs = (load(each.folder / "model", "cpu", "float32")[0].state_dict() for each in (one, two))
+    for name, weights in ours.items():
+        torch.testing.assert_close(theirs[name], weights, rtol=0, atol=5e-3)
+
+
+def test_killed_in_two_processes_it_goes_on_to_the_same_curve(job, tmp_path):
+    whole = processes.train(job(tmp_path / "whole", source=Source.LIVE), "cpu", Processes(2), lambda step: None)
+    killed = job(tmp_path / "killed", source=Source.LIVE)
+
+    def kill(step: int) -> None:
+        if step == 6:
+            raise KeyboardInterrupt  # what ends this process ends those: SIGKILL to all of them
+
+    with pytest.raises(KeyboardInterrupt):
+        processes.train(killed, "cpu", Processes(2), kill)
+    assert list(killed.folder.glob("checkpoint-*")) and not (killed.folder / "curve.json").exists()
+    steps = []
+    resumed = processes.train(killed, "cpu", Processes(2), steps.append)
+    assert steps[0] >= 4  # not from the beginning
+    assert resumed.loss == whole.loss
+    [ours, theirs] = (content_hash(tmp_path / name / "trained" / "model") for name in ("whole", "killed"))
+    assert ours == theirs
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(job, tmp_path):
+    with pytest.raises(InputError, match="a batch of 4 rows cannot be shared by 3 processes"):
+        processes.train(job(tmp_path, source=Source.LIVE), "cpu", Processes(3), lambda step: None)

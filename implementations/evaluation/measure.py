@@ -78,12 +78,15 @@ def verdict(board: Scoreboard) -> Verdict:
     lead = board.compare(board.reference, ArmKind.STUDENT_GOLD).difference
     metric = metric_title(board.task.primary)
     against = f"{metric}, distilled minus gold alone: {_points(gain)}."
+    if ArmKind.STUDENT_HARD in board.arms:
+        soft = board.compare(ArmKind.STUDENT_DISTILLED, ArmKind.STUDENT_HARD).difference
+        against += f" Distilled minus the teacher's text alone: {_points(soft)}."
     if gain.low > MARGIN:
         return Verdict(decision=Decision.DISTIL, reason=f"{against} The teacher's answers are worth having.")
     if gain.high <= MARGIN:
         why = (
             f"Teacher minus gold alone: {_points(lead)}; it has nothing measurable to teach."
-            if lead.low <= MARGIN
+            if lead.low <= 0
             else f"Teacher minus gold alone: {_points(lead)}; its answers do not carry that over: try "
             "more of them, more steps or more layers."
         )

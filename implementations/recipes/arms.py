@@ -14,7 +14,7 @@ from ..record import ArmKind, Collection, Tuning
 from ..tasks.task import Item, Sizes, Splits, Task
 from ..teachers.collect import Collected
 from ..teachers.teacher import Kind, Request, Teacher
-from ..transfer.config import Loss, TrainConfig
+from ..transfer.config import TEXT_ALONE, Loss, TrainConfig
 
 if TYPE_CHECKING:  # it loads torch, and a plan reads a recipe's settings without
     from ..workspace import Pairs, Workspace
@@ -64,7 +64,7 @@ class Lesson:
     """What one student arm learns from: texts, and a teacher's distribution where the loss leaves it a share."""
 
     pairs: Pairs
-    loss: Loss = Loss()
+    loss: Loss = TEXT_ALONE
     teacher: Path | None = None
 
 
@@ -151,9 +151,9 @@ class Arms:
             ids = ", ".join(f"{id} ({kind})" for id, kind in missing[:10])
             more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
             raise InputError(
-                f"the teacher left {len(missing)} prompts without an answer: {ids}{more}; look at them, or run the same "
-                f"command with --skip-empty to learn from the other {len(items) - len(missing)}: no answer is asked "
-                "again"
+                f"the teacher left {len(missing)} prompts without an answer: {ids}{more}; look at them, or run the "
+                f"same command with --skip-empty to learn from the other {len(items) - len(missing)}: no answer is "
+                "asked again"
             )
         learnt = {Kind.COMPLETE, Kind.TRUNCATED} if setup.keep_truncated else {Kind.COMPLETE}
         pairs = [(i.prompt, a.text) for i, a in zip(items, collected.answers, strict=True) if a.kind in learnt]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -39,6 +39,9 @@ class Loss:
     chunk: int | None = None
 
 
+TEXT_ALONE = Loss()
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """How long and how hard. The same for a student and its control."""
@@ -49,4 +52,4 @@ class TrainConfig:
     warmup_steps: int = 10
     seed: int = 0
     checkpoint_seconds: float = 60.0
-    loss: Loss = field(default_factory=Loss)
+    loss: Loss = TEXT_ALONE

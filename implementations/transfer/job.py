@@ -6,18 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter
 from transformers import AutoConfig
 
-from ..record import Curve
+from ..record import Curve, write_atomic
 from ..teachers.local import load
 from .chat import Row
-from .codecs import Codec, LastHidden, TopK
+from .codecs import LastHidden, TopK
 from .config import Source, TrainConfig
-from .device import compute_dtype, pick_device
 from .heads import adjustment, check_head
 from .losses.vocabulary import common_vocabulary
 from .objective import Teacher
-from .signals import SignalCache, fill
+from .signals import Codec, SignalCache, fill
 from .trainer import train
 
 
@@ -34,6 +34,14 @@ class Job:
     config: TrainConfig
     teacher: Path | None = None
     signals: Path | None = None
+
+    def write(self, path: Path) -> None:
+        """As JSON, for a process that has nothing but the file."""
+        write_atomic(path, TypeAdapter(Job).dump_json(self).decode())
+
+    @classmethod
+    def read(cls, path: Path) -> Job:
+        return TypeAdapter(Job).validate_json(path.read_text("utf-8"))
 
     @property
     def cached(self) -> bool:
@@ -59,9 +67,17 @@ class Job:
             )
             teacher = Teacher(head.detach(), adjustment(theirs), theirs.eval() if live else None)
         signals = self._cache() if self.cached else None
-        return train(
-            model, tokenizer, self.rows, self.config, self.folder, on_step, teacher, signals, vocabulary
+        return train(model, tokenizer, self.rows, self.config, self.folder, on_step, teacher, signals, vocabulary)
+
+    def codec(self) -> Codec:
+        """How the cache keeps the teacher's distribution."""
+        config, loss = (
+            AutoConfig.from_pretrained(self.teacher, local_files_only=True).get_text_config(),
+            self.config.loss,
         )
+        if loss.source is Source.TOP_K:
+            return TopK(loss.k, config.vocab_size, loss.temperature)
+        return LastHidden(config.hidden_size)
 
     def _cache(self) -> SignalCache:
-        return SignalCache(self.signals, codec(self.teacher, self.config), [row.completion for row in self.rows])
+        return SignalCache(self.signals, self.codec(), [row.completion for row in self.rows])

@@ -54,7 +54,7 @@ class Objective:
         self.sums: dict[str, Tensor] = {}
         self.tokens = 0
         self._budget: int | None = None  # bytes that logits may take, measured in the first step
-        self.norms: dict[str, Tensor] | None = None  # of the terms' gradients, where they were asked for
+        self.norms: dict[str, Tensor] = {}  # of the terms' gradients, where they were asked for
         self.measure_norms = False
         if loss.alpha < 1 and teacher is None:
             raise ValueError(f"alpha {loss.alpha} leaves a share to a teacher, and there is none")

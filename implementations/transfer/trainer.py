@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from accelerate.utils import reduce
 from torch import Tensor
 from transformers import (
     PreTrainedModel,
@@ -132,11 +133,18 @@ class _Watch(TrainerCallback):
     def on_log(self, args, state, control, **_):
         entry = state.log_history[-1]
         entry["seconds"] = self.seconds
-        sums, tokens = self.objective.take()
-        entry |= {name: (value / max(1, tokens)).item() for name, value in sums.items()}
-        if self.objective.norms:
-            entry |= {f"norm_{name}": value.item() for name, value in self.objective.norms.items()}
-            self.objective.norms = None
+        entry |= self._of_all_processes(self.objective)
+
+    def _of_all_processes(self, objective: Objective) -> dict[str, float]:
+        """Each term's mean over the tokens since the last log, and the norms of the gradients, where taken."""
+        sums, tokens = objective.take()
+        if not sums:
+            return {}
+        squares, objective.norms = [norm.square() for norm in objective.norms.values()], {}
+        stacked = torch.stack([*sums.values(), *squares])
+        *values, tokens = reduce(torch.cat([stacked, stacked.new_tensor([tokens])]), "sum").tolist()
+        found = {name: value / tokens for name, value in zip(sums, values, strict=False)}
+        return found | {f"norm_{name}": square**0.5 for name, square in zip(sums, values[len(sums) :], strict=False)}
 
     def on_save(self, args, state, control, **_):
         self.saved = time.monotonic()
@@ -185,8 +193,9 @@ def train(
         )
         trainer.remove_callback(PrinterCallback)  # the curve keeps what it would print
         trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder))
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # whole, also where processes hold shards
     if trainer.is_world_process_zero():
-        save(trainer.accelerator.unwrap_model(trainer.model), tokenizer, folder / "model")
+        save(trainer.accelerator.unwrap_model(trainer.model), tokenizer, folder / "model", weights)
     return _finish(trainer, rows, config, watch.seconds, folder)
 
 
@@ -254,11 +263,16 @@ def _last_whole_checkpoint(folder: Path) -> str | None:
     return None
 
 
-def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write safetensors, configuration, tokenizer and chat template; ``folder`` appears whole or not at all."""
+def save(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, weights: dict[str, Tensor] | None = None
+) -> None:
+    """Write safetensors, configuration, tokenizer and chat template; ``folder`` appears whole or not at all.
+
+    ``weights`` are the model's, where they are not all in this process.
+    """
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
-    model.save_pretrained(part)
+    model.save_pretrained(part, state_dict=weights)
     tokenizer.save_pretrained(part)
     shutil.rmtree(folder, ignore_errors=True)
     part.replace(folder)

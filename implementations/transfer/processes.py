@@ -1,0 +1,102 @@
+"""One training shared by several processes: each computes its part of every batch, and they stay equal.
+
+    torchrun --nproc_per_node 2 -m implementations.transfer.processes JOB.json 2 cpu          # processor cores
+    accelerate launch --num_processes 8 -m implementations.transfer.processes JOB.json 8 cuda  # GPUs
+
+On processors torchrun starts them, for accelerate (1.15) starts one process there whatever number it is given.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InputError
+from ..record import ROOT, Curve
+from .job import Job
+from .trainer import FINISHED
+
+
+@dataclass(frozen=True)
+class Processes:
+    """How many, and how accelerate is to share the work: an accelerate configuration (FSDP, DeepSpeed), or plainly."""
+
+    count: int
+    config: Path | None = None
+
+    def command(self, device: str) -> list[str]:
+        """What starts them."""
+        if device == "cpu":
+            return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(self.count)]
+        config = ["--config_file", str(self.config)] if self.config else ["--multi_gpu"] if self.count > 1 else []
+        plain = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+        return [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(self.count), *config, *plain]
+
+
+def train(job: Job, device: str, processes: Processes, on_step: Callable[[int], None]) -> Curve:
+    """``job.run`` in ``processes``; ``device`` is cpu or cuda. Raises InputError when one of them fails."""
+    job.folder.mkdir(parents=True, exist_ok=True)
+    path = job.folder / "job.json"
+    job.write(path)
+    command = [*processes.command(device), "-m", __name__, str(path.resolve()), str(processes.count), device]
+    threads = str(max(1, (os.cpu_count() or 1) // processes.count))
+    environment = {"OMP_NUM_THREADS": threads} | os.environ if device == "cpu" else os.environ
+    # In a session of their own, so that an interrupt ends this process and this process ends those, all of them.
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment,
+        start_new_session=True,
+    ) as started:  # fmt: skip
+        try:
+            said = _follow(started, on_step)
+        except BaseException:
+            os.killpg(started.pid, signal.SIGKILL)
+            raise
+    if started.returncode != 0:
+        raise InputError(said or f"training in {processes.count} processes ended with status {started.returncode}")
+    path.unlink()
+    return Curve.model_validate_json((job.folder / FINISHED).read_text())
+
+
+def _follow(started: subprocess.Popen, on_step: Callable[[int], None]) -> str:
+    """Tell ``on_step`` what the processes print; what they said of an error, if one of them did."""
+    error = ""
+    for line in started.stdout:
+        if line.startswith("{"):
+            said = json.loads(line)
+            error = said.get("error", error)
+            if "step" in said:
+                on_step(said["step"])
+    rest = started.stderr.read().strip().splitlines()
+    return error or (rest[-1] if rest else "")
+
+
+def main() -> None:
+    """One of the processes."""
+    from accelerate import PartialState
+
+    path, count, device = sys.argv[1:]
+    state = PartialState(cpu=device == "cpu")
+    try:
+        if state.num_processes != int(count):
+            raise InputError(f"{state.num_processes} processes were started where {count} were asked for")
+        where = "cpu" if device == "cpu" else str(state.device)
+        Job.read(Path(path)).run(where, lambda step: state.is_main_process and _say(step=step))
+    except InputError as error:
+        _say(error=str(error))
+        sys.exit(2)
+    finally:
+        state.destroy_process_group()
+
+
+def _say(**what: object) -> None:
+    print(json.dumps(what), flush=True)
+
+
+if __name__ == "__main__":
+    main()
