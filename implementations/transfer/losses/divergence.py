@@ -12,6 +12,8 @@ import math
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import softplus
 
 from .numeric import check_same_shape, check_temperature, target, upcast
 
@@ -23,8 +25,9 @@ def forward_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Te
     what the teacher does not; the gradient, T · (Q − P), is finite even there.
     Hinton et al., 1503.02531, sec. 2: their cross-entropy with soft targets less the teacher's entropy, a constant.
     """
-    log_q, log_p = _log_probabilities(student, teacher, temperature)
-    return temperature**2 * kl(log_p, log_q)
+    check_same_shape(student, teacher)
+    check_temperature(temperature)
+    return _ForwardKL.apply(student, teacher.detach(), temperature)
 
 
 def reverse_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
@@ -63,6 +66,26 @@ def kl(log_p: Tensor, log_q: Tensor) -> Tensor:
     return (p * torch.where(p > 0, log_p - log_q, 0)).sum(-1)
 
 
+class _ForwardKL(torch.autograd.Function):
+    """With the gradient written out, T · (Q − P): one tensor is kept for it, where autograd would keep four."""
+
+    @staticmethod
+    def forward(ctx, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+        log_q = (upcast(student) / temperature).log_softmax(-1)
+        log_p = (upcast(teacher) / temperature).log_softmax(-1)
+        p = log_p.exp()
+        value = log_p.sub_(log_q).masked_fill_(p == 0, 0).mul_(p).sum(-1)
+        slope = log_q.exp_().mul_(p.sum(-1, keepdim=True)).sub_(p)
+        ctx.save_for_backward(slope.mul_(temperature).to(student.dtype))
+        return temperature**2 * value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, scale: Tensor):
+        (slope,) = ctx.saved_tensors
+        return slope * scale.unsqueeze(-1).to(slope.dtype), None, None
+
+
 def _log_probabilities(student: Tensor, teacher: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     check_same_shape(student, teacher)
     check_temperature(temperature)
@@ -70,7 +93,11 @@ def _log_probabilities(student: Tensor, teacher: Tensor, temperature: float) -> 
 
 
 def _kl_to_mixture(log_p: Tensor, log_q: Tensor, share: float) -> Tensor:
-    """KL(P ‖ share · P + (1 − share) · Q), by log(M / P) = log(share + (1 − share) · Q / P)."""
+    """KL(P ‖ share · P + (1 − share) · Q) = −log share − Σ P · log(1 + (1 − share) / share · Q / P).
+
+    The constant stands outside the sum: P adds up to 1, and within, the gradient of P would be a difference of numbers
+    that are nearly equal wherever P and Q have little in common.
+    """
     p = log_p.exp()
     ratio = torch.where(p > 0, log_q - log_p, 0)  # never log 0 − log 0, which has no gradient
-    return -(p * torch.logaddexp(ratio + math.log1p(-share), ratio.new_full((), math.log(share)))).sum(-1)
+    return -math.log(share) - (p * softplus(ratio + math.log1p(-share) - math.log(share), threshold=40)).sum(-1)

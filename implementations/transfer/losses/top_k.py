@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from .divergence import kl
-from .numeric import check_temperature, target, upcast
+from .numeric import check_temperature, upcast
 
 
 def top_k_kl(student: Tensor, ids: Tensor, log_probs: Tensor, tail: Tensor, temperature: float = 1.0) -> Tensor:
@@ -35,15 +36,47 @@ def top_k_kl(student: Tensor, ids: Tensor, log_probs: Tensor, tail: Tensor, temp
             f"tail {tuple(tail.shape)} do not fit; give (N, V), (N, k), (N, k) and (N,)"
         )
     check_temperature(temperature)
-    ids = ids.long()
-    logits = upcast(student) / temperature
-    log_q = torch.cat([logits.gather(-1, ids), _log_sum_outside(logits, ids)], -1) - logits.logsumexp(-1, keepdim=True)
-    log_p = torch.cat([target(log_probs), target(tail).clamp(min=0).log().unsqueeze(-1)], -1)
-    return temperature**2 * kl(log_p, log_q)
+    return _TopKKL.apply(student, ids.long(), log_probs.detach(), tail.detach(), temperature)
 
 
-def _log_sum_outside(logits: Tensor, ids: Tensor) -> Tensor:
-    """log Σ exp(logit) over the entries that ``ids`` do not name, (N, 1); −inf where nothing is left."""
-    rest = logits.scatter(-1, ids, -torch.inf)
-    empty = rest.isneginf().all(-1, keepdim=True)
-    return rest.masked_fill(empty, 0).logsumexp(-1, keepdim=True).masked_fill(empty, -torch.inf)
+class _TopKKL(torch.autograd.Function):
+    """With the gradient written out, so that one tensor of the logits' size is all that there ever is:
+
+    T · (Q(v) − P(v)) at the ids, T · Q(v) · (1 − P(rest) / Q(rest)) elsewhere.
+    """
+
+    @staticmethod
+    def forward(ctx, student: Tensor, ids: Tensor, log_probs: Tensor, tail: Tensor, temperature: float) -> Tensor:
+        log_p = torch.cat([upcast(log_probs), upcast(tail).clamp(min=0).log().unsqueeze(-1)], -1)
+        p = log_p.exp()
+        logits = upcast(student) / temperature
+        named = logits.gather(-1, ids)
+        # Each part against its own maximum: the rest of a student that is sure of K would underflow against K's.
+        rest = logits.scatter_(-1, ids, -torch.inf)
+        highest = rest.amax(-1, keepdim=True)
+        highest = highest.masked_fill(highest.isneginf(), 0)  # nothing is left
+        odds = rest.sub_(highest).exp_()
+        total = odds.sum(-1, keepdim=True)
+        parts = torch.cat([named, highest + total.log()], -1)
+        once = torch.cat([named.masked_fill(_repeated(ids), -torch.inf), parts[:, -1:]], -1)
+        log_q = parts - once.logsumexp(-1, keepdim=True)
+        # Σ P is 1 up to rounding, and the gradient of what was given is exact with it.
+        slope = log_q.exp() * p.sum(-1, keepdim=True)
+        odds.mul_(torch.where(total > 0, (slope - p)[:, -1:] / total, 0))
+        odds.scatter_(-1, ids, slope[:, :-1]).scatter_add_(-1, ids, -p[:, :-1])
+        ctx.save_for_backward(odds.mul_(temperature).to(student.dtype))
+        return temperature**2 * kl(log_p, log_q)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, scale: Tensor):
+        (slope,) = ctx.saved_tensors
+        return slope * scale.unsqueeze(-1).to(slope.dtype), None, None, None, None
+
+
+def _repeated(ids: Tensor) -> Tensor:
+    """(N, k), True at an id that stands in its row before: what fills a row up may be an id that is there already."""
+    ordered, order = ids.sort(dim=-1, stable=True)
+    repeated = torch.zeros_like(ids, dtype=torch.bool)
+    repeated[:, 1:] = ordered[:, 1:] == ordered[:, :-1]
+    return torch.zeros_like(repeated).scatter_(-1, order, repeated)
