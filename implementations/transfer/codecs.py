@@ -174,4 +174,4 @@ class LastHidden:
 
     def decode(self, packed: np.ndarray) -> dict[str, Tensor]:
         """``teacher_hidden``, bfloat16 (N, width)."""
-        return {"teacher_hidden": torch.tensor(packed).view(torch.bfloat16)}
+        return {"teacher_hidden": torch.from_numpy(packed.copy().view(np.int16)).view(torch.bfloat16)}
