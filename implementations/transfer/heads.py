@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+import torch.distributed as dist
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ..errors import InputError
+from . import attention
 
 
 def last_hidden(model: PreTrainedModel, input_ids: Tensor, positions: Tensor) -> Tensor:
@@ -16,10 +18,25 @@ def last_hidden(model: PreTrainedModel, input_ids: Tensor, positions: Tensor) ->
 
     Padding is on the right, where a causal model's earlier positions do not see it: no padding mask is needed.
     """
-    states = model.base_model(
-        input_ids=input_ids, attention_mask=causal_mask(model, input_ids), use_cache=False
-    ).last_hidden_state
+    given = (
+        {"inputs_embeds": embedded} if (embedded := _lookup(model, input_ids)) is not None else {"input_ids": input_ids}
+    )
+    states = model.base_model(**given, attention_mask=causal_mask(model, input_ids), use_cache=False).last_hidden_state
     return states.flatten(0, 1).index_select(0, positions)
+
+
+def _lookup(model: PreTrainedModel, input_ids: Tensor) -> Tensor | None:
+    """The tokens' embeddings with a sparse gradient, where the head has the same weight and so gives a dense one.
+
+    Then the rows of the few tokens that occur are added to the head's gradient; else a second tensor of the whole
+    vocabulary is filled with zeros and added. None where the model's embedding is its own affair, or where processes
+    exchange gradients, which must be dense.
+    """
+    embedding = model.get_input_embeddings()
+    tied = type(embedding) is nn.Embedding and embedding.weight is model.get_output_embeddings().weight
+    if not tied or not torch.is_grad_enabled() or dist.is_initialized():
+        return None
+    return nn.functional.embedding(input_ids, embedding.weight, embedding.padding_idx, sparse=True)
 
 
 def causal_mask(model: PreTrainedModel, input_ids: Tensor) -> Tensor | None:
@@ -29,7 +46,7 @@ def causal_mask(model: PreTrainedModel, input_ids: Tensor) -> Tensor | None:
     device. A model whose layers see less than all that went before, or with another attention, keeps its own.
     """
     config = model.config.get_text_config()
-    if config._attn_implementation != "sdpa" or getattr(config, "sliding_window", None):
+    if config._attn_implementation not in ("sdpa", attention.NAME) or getattr(config, "sliding_window", None):
         return None
     length = input_ids.shape[1]
     return torch.ones(length, length, dtype=torch.bool, device=input_ids.device).tril()[None, None]

@@ -11,9 +11,11 @@ from transformers import AutoConfig
 
 from ..record import Curve, write_atomic
 from ..teachers.local import load
+from . import attention
 from .chat import Row
 from .codecs import LastHidden, TopK
 from .config import Source, TrainConfig
+from .device import compute_dtype
 from .heads import adjustment, check_head
 from .losses.vocabulary import common_vocabulary
 from .objective import Teacher
@@ -57,10 +59,13 @@ class Job:
         """Train. Raises InputError where student and teacher do not fit each other, OSError on a full disk."""
         model, tokenizer = load(self.start, device, "float32")
         check_head(model, str(self.start))
+        dtype = compute_dtype(model.device)
+        attention.prefer(model, dtype)
         teacher = vocabulary = None
         if self.config.loss.alpha < 1:
             theirs, their_tokenizer = load(self.teacher, device)
             check_head(theirs, str(self.teacher))
+            attention.prefer(theirs, dtype)
             head, live = theirs.get_output_embeddings().weight, self.config.loss.source is Source.LIVE
             vocabulary = common_vocabulary(
                 tokenizer, their_tokenizer, len(model.get_output_embeddings().weight), len(head)
