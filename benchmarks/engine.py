@@ -74,7 +74,7 @@ def job(source: str | None, folder: Path):
 
 def ours(source: str | None, device: str) -> dict:
     """Seconds of each step and peak memory, in this process; the time of a step's parts."""
-    from implementations.transfer import objective, trainer
+    from implementations.transfer import collate, objective, trainer
 
     parts: dict[str, float] = {}
     times, before = [], []
@@ -85,7 +85,7 @@ def ours(source: str | None, device: str) -> dict:
         live = teacher.model if teacher else None
         timed(parts, objective, "last_hidden", lambda model, *_: "teacher" if model is live else "student forward")
         timed(parts, objective, "head_loss", lambda *_: "head and loss")
-        timed(parts, trainer.RightPadding, "__call__", lambda *_: "collate and decode")
+        timed(parts, collate.RightPadding, "__call__", lambda *_: "collate and decode")
         return whole(model, tokenizer, rows, config, folder, on_step, teacher, signals, vocabulary)
 
     from accelerate import Accelerator
@@ -283,11 +283,11 @@ def exactness() -> dict:
 
     from implementations.teachers.local import load
     from implementations.transfer.codecs import TopK
+    from implementations.transfer.collate import RightPadding
     from implementations.transfer.heads import last_hidden
     from implementations.transfer.losses.divergence import forward_kl, generalized_jsd, reverse_kl
     from implementations.transfer.losses.head import head_loss
     from implementations.transfer.losses.top_k import top_k_kl
-    from implementations.transfer.trainer import RightPadding
 
     made = job("live", HOME)
     batch = RightPadding(0)([vars(row) | {"row": 0} for row in made.rows[:2]])

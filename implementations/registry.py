@@ -57,14 +57,12 @@ class Recipe:
 
 
 # What decides a figure. Code that carries answers without changing them (ledger, collection, workspace) is not here.
+TRANSFER_MODULES = "attention chat collate config device generate heads job objective students trainer".split()
 TRANSFER_CODE = (
     "implementations/tasks/*.py",
     "implementations/teachers/embedded.py",
     "implementations/teachers/local.py",
-    *(
-        f"implementations/transfer/{name}.py"
-        for name in ("chat", "config", "device", "generate", "heads", "job", "objective", "students", "trainer")
-    ),
+    *(f"implementations/transfer/{name}.py" for name in TRANSFER_MODULES),
     "implementations/transfer/losses/head.py",
     "implementations/recipes/arms.py",
     "implementations/evaluation/measure.py",

@@ -37,6 +37,7 @@ from .teachers.local import EXPECTED, check_folder, load
 from .teachers.open import check_remote, leaves_machine, notes, open_remote
 from .teachers.teacher import RemoteTeacher, Teacher
 from .transfer.device import compute_dtype, pick_device
+from .transfer.job import shared_vocabulary
 from .workspace import Workspace
 
 SERVING_BATCH, RECORD_SERVING_BATCH = 24, 48  # answers timed at once
@@ -71,7 +72,7 @@ def _execute(
     base, base_name = (teacher.folder, teacher.name) if teacher.folder else (_embedded(work), embedded.NAME)
     start, student_name = _student(options, work, base, base_name)
     if RECIPES[options.pattern].needs is not Signal.TEXT:
-        work.check_vocabulary(start, base)  # before anything is spent on what could not be learnt
+        shared_vocabulary(start, base)  # before anything is spent on what could not be learnt
     described = {
         "pattern": options.pattern,
         "code": work.code,

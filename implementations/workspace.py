@@ -35,7 +35,6 @@ from .transfer.chat import row
 from .transfer.config import TrainConfig
 from .transfer.device import compute_dtype, pick_device
 from .transfer.job import Job
-from .transfer.losses.vocabulary import common_vocabulary
 from .transfer.processes import Processes
 from .transfer.signals import cache_key
 
@@ -102,11 +101,6 @@ class Workspace:
                 folder.parent.mkdir(parents=True, exist_ok=True)
                 trainer.save(student, tokenizer, folder)
         return folder
-
-    def check_vocabulary(self, student: Path, teacher: Path) -> None:
-        """Raise InputError unless both models mean the same tokens by the same ids."""
-        ours, theirs = (AutoTokenizer.from_pretrained(folder, local_files_only=True) for folder in (student, teacher))
-        common_vocabulary(ours, theirs, len(ours), len(theirs))
 
     def train(
         self, title: str, start: Path, instruction: str, pairs: Pairs, config: TrainConfig, teacher: Path | None = None

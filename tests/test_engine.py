@@ -17,12 +17,13 @@ from implementations.tasks.task import Sizes
 from implementations.teachers.local import content_hash, load
 from implementations.transfer import processes, students
 from implementations.transfer.chat import row
+from implementations.transfer.collate import RightPadding
 from implementations.transfer.config import Divergence, Loss, Source, TrainConfig
 from implementations.transfer.heads import adjustment, check_head, last_hidden
 from implementations.transfer.job import Job
 from implementations.transfer.objective import Objective, Teacher, learning
 from implementations.transfer.processes import Processes
-from implementations.transfer.trainer import DistillationTrainer, RightPadding, save, train
+from implementations.transfer.trainer import DistillationTrainer, save, train
 
 PAIRS = [
     ("CRP 142 confirmed pneumonia.", "a"),

@@ -35,8 +35,8 @@ def attention(
 ) -> tuple[Tensor, None]:
     """softmax(Q · Kᵀ · scaling, where the mask allows) · V.
 
-    ``query`` (B, heads, T, D); ``key`` and ``value`` (B, groups, T, D), each for heads / groups queries; a mask that all
-    rows and heads share, (1, 1, T, T), True where a token sees another. Returns (B, T, heads, D).
+    ``query`` (B, heads, T, D); ``key`` and ``value`` (B, groups, T, D), each for heads / groups queries; a mask that
+    all rows and heads share, (1, 1, T, T), True where a token sees another. Returns (B, T, heads, D).
     """
     batch, heads, length, width = query.shape
     shared = attention_mask is not None and attention_mask.shape[:2] == (1, 1) and attention_mask.dtype == torch.bool

@@ -12,6 +12,8 @@ from transformers import PreTrainedModel
 from ..errors import InputError
 from . import attention
 
+CHECKED = 16  # tokens on which a head is checked
+
 
 def last_hidden(model: PreTrainedModel, input_ids: Tensor, positions: Tensor) -> Tensor:
     """The last hidden states (N, H) at ``positions`` (N,) of the flattened batch ``input_ids`` (B, T).
@@ -29,14 +31,17 @@ def _lookup(model: PreTrainedModel, input_ids: Tensor) -> Tensor | None:
     """The tokens' embeddings with a sparse gradient, where the head has the same weight and so gives a dense one.
 
     Then the rows of the few tokens that occur are added to the head's gradient; else a second tensor of the whole
-    vocabulary is filled with zeros and added. None where the model's embedding is its own affair, or where processes
-    exchange gradients, which must be dense.
+    vocabulary is filled with zeros and added. None where the model's embedding is its own affair, on a GPU, which would
+    have to tell how many tokens differ, and where processes exchange gradients, which must be dense.
     """
     embedding = model.get_input_embeddings()
     tied = type(embedding) is nn.Embedding and embedding.weight is model.get_output_embeddings().weight
-    if not tied or not torch.is_grad_enabled() or dist.is_initialized():
+    if not tied or not torch.is_grad_enabled() or input_ids.device.type != "cpu" or dist.is_initialized():
         return None
-    return nn.functional.embedding(input_ids, embedding.weight, embedding.padding_idx, sparse=True)
+    embedded = nn.functional.embedding(input_ids, embedding.weight, sparse=True)
+    if embedding.padding_idx is None:
+        return embedded
+    return torch.where((input_ids == embedding.padding_idx).unsqueeze(-1), embedded.detach(), embedded)
 
 
 def causal_mask(model: PreTrainedModel, input_ids: Tensor) -> Tensor | None:
@@ -64,14 +69,22 @@ def adjustment(model: PreTrainedModel) -> Callable[[Tensor], Tensor]:
     return lambda logits: logits
 
 
+def logits_of(model: PreTrainedModel, hidden: Tensor) -> Tensor:
+    """The model's logits (N, V) from its last hidden states (N, H)."""
+    return adjustment(model)(nn.functional.linear(hidden, model.get_output_embeddings().weight))
+
+
 @torch.no_grad()
 def check_head(model: PreTrainedModel, what: str) -> None:
-    """Raise InputError unless head and ``adjustment`` give the model's own logits: tried on four tokens."""
-    ids = torch.arange(4, device=model.device)[None] % model.config.get_text_config().vocab_size
-    theirs = model(input_ids=ids, use_cache=False).logits[0]
-    hidden = last_hidden(model, ids, torch.arange(4, device=model.device))
-    ours = adjustment(model)(hidden @ model.get_output_embeddings().weight.T)
-    if not torch.allclose(ours.float(), theirs.float(), rtol=2e-2, atol=2e-2 * float(theirs.float().abs().max())):
+    """Raise InputError unless ``logits_of`` gives the model's own logits: tried on a few tokens."""
+    if model.get_output_embeddings() is None:
+        raise InputError(f"{what}: no output head ({type(model).__name__}); give a causal language model")
+    positions = torch.arange(CHECKED, device=model.device)
+    ids = positions[None] % model.config.get_text_config().vocab_size
+    theirs = model(input_ids=ids, use_cache=False).logits[0].float()
+    ours = logits_of(model, last_hidden(model, ids, positions)).float()
+    rounding = max(1e-5, 2 * torch.finfo(model.dtype).eps) * theirs.abs().max()
+    if not (ours - theirs).abs().max() <= rounding:
         raise InputError(
             f"{what}: its output layer does more than a matrix product ({type(model).__name__}), which the loss here "
             "does not know; take a model built like Llama, Qwen, Mistral, Gemma, Granite or Cohere"

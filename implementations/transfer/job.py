@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import TypeAdapter
-from transformers import AutoConfig
+from transformers import AutoConfig, AutoTokenizer
 
 from ..record import Curve, write_atomic
 from ..teachers.local import load
@@ -53,6 +53,7 @@ class Job:
     def fill(self, device: str, on_row: Callable[[int], None]) -> None:
         """Run the teacher over the rows that the cache does not hold. Raises InputError, OSError on a full disk."""
         model, tokenizer = load(self.teacher, device)
+        attention.prefer(model, compute_dtype(model.device))
         fill(self._cache(), model, self.rows, tokenizer.pad_token_id, on_row=on_row)
 
     def run(self, device: str, on_step: Callable[[int], None]) -> Curve:
@@ -63,26 +64,28 @@ class Job:
         attention.prefer(model, dtype)
         teacher = vocabulary = None
         if self.config.loss.alpha < 1:
-            theirs, their_tokenizer = load(self.teacher, device)
+            vocabulary = shared_vocabulary(self.start, self.teacher)
+            theirs, _ = load(self.teacher, device)
             check_head(theirs, str(self.teacher))
             attention.prefer(theirs, dtype)
-            head, live = theirs.get_output_embeddings().weight, self.config.loss.source is Source.LIVE
-            vocabulary = common_vocabulary(
-                tokenizer, their_tokenizer, len(model.get_output_embeddings().weight), len(head)
-            )
-            teacher = Teacher(head.detach(), adjustment(theirs), theirs.eval() if live else None)
+            head, live = theirs.get_output_embeddings().weight.detach(), self.config.loss.source is Source.LIVE
+            teacher = Teacher(head, adjustment(theirs), theirs.eval() if live else None)
         signals = self._cache() if self.cached else None
         return train(model, tokenizer, self.rows, self.config, self.folder, on_step, teacher, signals, vocabulary)
 
     def codec(self) -> Codec:
         """How the cache keeps the teacher's distribution."""
-        config, loss = (
-            AutoConfig.from_pretrained(self.teacher, local_files_only=True).get_text_config(),
-            self.config.loss,
-        )
+        loss = self.config.loss
         if loss.source is Source.TOP_K:
-            return TopK(loss.k, config.vocab_size, loss.temperature)
-        return LastHidden(config.hidden_size)
+            return TopK(loss.k, shared_vocabulary(self.start, self.teacher), loss.temperature)
+        return LastHidden(AutoConfig.from_pretrained(self.teacher).get_text_config().hidden_size)
 
     def _cache(self) -> SignalCache:
         return SignalCache(self.signals, self.codec(), [row.completion for row in self.rows])
+
+
+def shared_vocabulary(student: Path, teacher: Path) -> int:
+    """How many of the first entries of both models' logits are the same tokens. Raises InputError if others differ."""
+    ours, theirs = (AutoTokenizer.from_pretrained(folder) for folder in (student, teacher))
+    rows = (AutoConfig.from_pretrained(folder).get_text_config().vocab_size for folder in (student, teacher))
+    return common_vocabulary(ours, theirs, *rows)

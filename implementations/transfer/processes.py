@@ -42,29 +42,32 @@ class Processes:
 def train(job: Job, device: str, processes: Processes, on_step: Callable[[int], None]) -> Curve:
     """``job.run`` in ``processes``; ``device`` is cpu or cuda. Raises InputError when one of them fails."""
     job.folder.mkdir(parents=True, exist_ok=True)
-    path = job.folder / "job.json"
+    path, log = job.folder / "job.json", job.folder / "processes.log"
     job.write(path)
     command = [*processes.command(device), "-m", __name__, str(path.resolve()), str(processes.count), device]
     threads = str(max(1, (os.cpu_count() or 1) // processes.count))
     environment = {"OMP_NUM_THREADS": threads} | os.environ if device == "cpu" else os.environ
     # In a session of their own, so that an interrupt ends this process and this process ends those, all of them.
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment,
-        start_new_session=True,
-    ) as started:  # fmt: skip
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT, env=environment, start_new_session=True
+        ) as started,
+    ):
         try:
             said = _follow(started, on_step)
         except BaseException:
             os.killpg(started.pid, signal.SIGKILL)
             raise
     if started.returncode != 0:
-        raise InputError(said or f"training in {processes.count} processes ended with status {started.returncode}")
+        raise InputError(said or f"training in {processes.count} processes failed; what they printed is in {log}")
     path.unlink()
+    log.unlink()
     return Curve.model_validate_json((job.folder / FINISHED).read_text())
 
 
 def _follow(started: subprocess.Popen, on_step: Callable[[int], None]) -> str:
-    """Tell ``on_step`` what the processes print; what they said of an error, if one of them did."""
+    """Tell ``on_step`` what the processes print; what they said of an error that the user can mend, if they did."""
     error = ""
     for line in started.stdout:
         if line.startswith("{"):
@@ -72,8 +75,7 @@ def _follow(started: subprocess.Popen, on_step: Callable[[int], None]) -> str:
             error = said.get("error", error)
             if "step" in said:
                 on_step(said["step"])
-    rest = started.stderr.read().strip().splitlines()
-    return error or (rest[-1] if rest else "")
+    return error
 
 
 def main() -> None:

@@ -21,12 +21,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
 from transformers import PreTrainedModel
 
-from ..errors import InputError
 from .chat import Row
 from .codecs import ZERO, LastHidden, TopK
+from .collate import RightPadding
+from .heads import check_head, last_hidden, logits_of
 from .losses.divergence import kl
 
 FORMAT = "signals 1"  # part of the key: another layout is another cache
@@ -34,7 +34,6 @@ HEADER = struct.Struct("<8sQ16sI")  # MAGIC, tokens, what they are of, CRC-32 of
 MAGIC = b"signals\n"
 SHARD_TOKENS = 2**14  # a shard closes with the row that reaches it: what a kill can lose
 BLOCK = 2**20  # bytes read at a time
-CHECKED = 64  # tokens on which the teacher's head is checked
 HEAD_LOGITS = 2**26  # logits made at a time: 256 MiB in float32
 
 Codec = TopK | LastHidden
@@ -187,7 +186,7 @@ def fill(
     if not missing:
         return
     teacher.eval()
-    _check_head(teacher, rows[missing[0].start], cache.codec)
+    _check(teacher, cache.codec)
     for shard in missing:
         packed: dict[int, np.ndarray] = {}
         order = sorted(shard, key=lambda i: -len(rows[i].input_ids))  # little padding, and memory fails early
@@ -201,56 +200,29 @@ def fill(
 
 
 def _encoded(teacher: PreTrainedModel, rows: list[Row], pad_token_id: int, codec: Codec) -> list[np.ndarray]:
-    """The packed signals of every row, from one forward pass.
-
-    Padded on the right: what follows a token does not reach it through causal attention, so no mask is needed. The
-    signal of a completion token is the teacher's word at the position before it.
-    """
-    width = max(len(row.input_ids) for row in rows)
-    ids = torch.tensor([row.input_ids + [pad_token_id] * (width - len(row.input_ids)) for row in rows])
-    hidden = teacher.base_model(input_ids=ids.to(teacher.device), use_cache=False).last_hidden_state
-    wanted = torch.cat([hidden[i, _signal_positions(row)] for i, row in enumerate(rows)])
+    """The packed signals of every row, from one forward pass: the teacher's word at the position before each token."""
+    batch = RightPadding(pad_token_id)([vars(row) for row in rows])
+    ids, positions = (batch[name].to(teacher.device) for name in ("input_ids", "positions"))
+    hidden = last_hidden(teacher, ids, positions)
     if isinstance(codec, TopK):
-        chunks = wanted.split(max(1, HEAD_LOGITS // codec.vocabulary))
-        packed = np.concatenate([codec.encode(_project(teacher, chunk)) for chunk in chunks])
+        chunks = hidden.split(max(1, HEAD_LOGITS // codec.vocabulary))
+        packed = np.concatenate([codec.encode(_logits(teacher, chunk, codec)) for chunk in chunks])
     else:
-        packed = codec.encode(wanted)
+        packed = codec.encode(hidden)
     return np.split(packed, np.cumsum([row.completion for row in rows])[:-1])
 
 
-def _signal_positions(row: Row) -> slice:
-    """Of the completion's predecessors. Raises ValueError when its first token has none."""
-    end = len(row.input_ids) - 1
-    if row.completion > end:
-        raise ValueError("a row of nothing but completion: its first token follows nothing, so it has no signal")
-    return slice(end - row.completion, end)
+def _logits(teacher: PreTrainedModel, hidden: Tensor, codec: TopK) -> Tensor:
+    """Of the entries that the codec is of: rows of the head beyond them are padding."""
+    return logits_of(teacher, hidden)[:, : codec.vocabulary]
 
 
-def _project(teacher: PreTrainedModel, hidden: Tensor) -> Tensor:
-    return linear(hidden, teacher.get_output_embeddings().weight)
-
-
-def _check_head(teacher: PreTrainedModel, row: Row, codec: Codec) -> None:
-    """Raises InputError unless the teacher's logits are its last hidden state times its head's weight.
-
-    Some models scale their logits, cap them or add a bias, and then hidden states alone do not give the distribution.
-    Raises ValueError when the codec is of another vocabulary or width.
-    """
-    name, head = type(teacher).__name__, teacher.get_output_embeddings()
-    if head is None:
-        raise InputError(f"{name}: no output head, so no distribution over tokens; give a causal language model")
-    vocabulary, width = head.weight.shape
-    if (codec.vocabulary != vocabulary) if isinstance(codec, TopK) else (codec.width != width):
+def _check(teacher: PreTrainedModel, codec: Codec) -> None:
+    """Raises InputError for a head that is not known, ValueError when the codec is of another one."""
+    check_head(teacher, f"the teacher ({type(teacher).__name__})")
+    vocabulary, width = teacher.get_output_embeddings().weight.shape
+    if (codec.vocabulary > vocabulary) if isinstance(codec, TopK) else (codec.width != width):
         raise ValueError(f"{codec.name} is not of this teacher, whose head has {vocabulary} tokens of width {width}")
-    ids = torch.tensor([row.input_ids[:CHECKED]], device=teacher.device)
-    theirs = teacher(input_ids=ids, use_cache=False).logits.float()
-    ours = _project(teacher, teacher.base_model(input_ids=ids, use_cache=False).last_hidden_state).float()
-    rounding = max(1e-5, 2 * torch.finfo(teacher.dtype).eps) * theirs.abs().max()
-    if not (ours - theirs).abs().max() <= rounding:
-        raise InputError(
-            f"{name}: its logits are not its last hidden state times its head's weight (it scales, caps or shifts "
-            "them), so its signals cannot be cached; train without the cache, or give another teacher"
-        )
 
 
 @dataclass(frozen=True)
@@ -274,9 +246,9 @@ def measured_error(cache: SignalCache, teacher: PreTrainedModel, rows: list[Row]
     teacher.eval()
     parts = []
     for i in np.unique(np.linspace(0, len(rows) - 1, min(sample, len(rows))).round().astype(int)).tolist():
-        ids = torch.tensor([rows[i].input_ids], device=teacher.device)
-        hidden = teacher.base_model(input_ids=ids, use_cache=False).last_hidden_state[0, _signal_positions(rows[i])]
-        parts.append(_against_dense(teacher, _project(teacher, hidden).double().cpu(), cache.read([i]), cache.codec))
+        batch = RightPadding(0)([vars(rows[i])])
+        hidden = last_hidden(teacher, batch["input_ids"].to(teacher.device), batch["positions"].to(teacher.device))
+        parts.append(_against_dense(teacher, hidden, cache.read([i]), cache.codec))
     divergence, tail = (torch.cat(each) for each in zip(*parts, strict=True))
     return MeasuredError(
         len(tail), divergence.mean().item(), divergence.max().item(), tail.mean().item(), tail.max().item()
@@ -284,13 +256,13 @@ def measured_error(cache: SignalCache, teacher: PreTrainedModel, rows: list[Row]
 
 
 def _against_dense(
-    teacher: PreTrainedModel, dense: Tensor, cached: dict[str, Tensor], codec: Codec
+    teacher: PreTrainedModel, hidden: Tensor, cached: dict[str, Tensor], codec: Codec
 ) -> tuple[Tensor, Tensor]:
-    """KL and the dense tail, (n,) each, from the teacher's logits (n, V)."""
+    """KL and the dense tail, (n,) each, from the teacher's last hidden states (n, H)."""
     if isinstance(codec, LastHidden):
-        logits = cached["teacher_hidden"].double() @ teacher.get_output_embeddings().weight.double().cpu().T
-        return kl(dense.log_softmax(-1), logits.log_softmax(-1)), torch.zeros(len(dense))
-    log_p = (dense / codec.temperature).log_softmax(-1)
+        dense, theirs = (logits_of(teacher, h.to(hidden)).double().cpu() for h in (hidden, cached["teacher_hidden"]))
+        return kl(dense.log_softmax(-1), theirs.log_softmax(-1)), torch.zeros(len(dense))
+    log_p = (_logits(teacher, hidden, codec).double().cpu() / codec.temperature).log_softmax(-1)
     rest = log_p.scatter(-1, cached["ids"], -torch.inf).logsumexp(-1, keepdim=True)
     log_p = torch.cat([log_p.gather(-1, cached["ids"]), rest], -1)
     log_p = log_p.masked_fill(log_p < -ZERO, -torch.inf)  # 0 in float32, and to the codec

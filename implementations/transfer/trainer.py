@@ -30,6 +30,7 @@ from transformers import (
 from ..errors import InputError
 from ..record import Curve, write_atomic
 from .chat import Row
+from .collate import RightPadding
 from .config import TrainConfig
 from .device import compute_dtype, keep_freed_memory
 from .heads import check_head
@@ -59,28 +60,6 @@ class DistillationTrainer(Trainer):
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         # Gradients of several processes are averaged, not added: each gives its share times their number.
         return model(**inputs) * self.accelerator.num_processes / num_items_in_batch
-
-
-class RightPadding:
-    """Collates rows: ``input_ids`` (B, T), padded on the right to the longest of the batch, and of every token that
-    carries loss, row by row, ``labels`` (N,), ``positions`` (N,) in the flattened batch that predict it, and its
-    ``signals`` (N, …), where a cache has them.
-    """
-
-    def __init__(self, pad_token_id: int, signals: SignalCache | None = None):
-        self.pad, self.signals = pad_token_id, signals
-
-    def __call__(self, rows: Sequence[dict]) -> dict[str, Tensor]:
-        width = max(len(row["input_ids"]) for row in rows)
-        ids = torch.full((len(rows), width), self.pad)
-        positions, labels = [], []
-        for i, row in enumerate(rows):
-            n, c = len(row["input_ids"]), row["completion"]
-            ids[i, :n] = torch.tensor(row["input_ids"])
-            positions.append(torch.arange(n - c - 1, n - 1) + i * width)
-            labels.append(ids[i, n - c : n])
-        batch = {"input_ids": ids, "positions": torch.cat(positions), "labels": torch.cat(labels)}
-        return batch | (self.signals.read([row["row"] for row in rows]) if self.signals else {})
 
 
 def schedule(lengths: Sequence[int], config: TrainConfig) -> list[int]:
@@ -187,7 +166,7 @@ def train(
             model=model,
             args=arguments,
             train_dataset=[asdict(rows[i]) | {"row": i} for i in order],
-            data_collator=RightPadding(tokenizer.pad_token_id, signals),
+            data_collator=RightPadding(tokenizer.pad_token_id, signals.read if signals else None),
             processing_class=tokenizer,
             callbacks=[watch],
         )
