@@ -220,6 +220,16 @@ def test_refusals_halve_what_is_under_way_and_answers_bring_it_back(serve, tmp_p
     assert refused[0] < 120, "as many refusals as without any adapting"
 
 
+def test_so_many_requests_a_second_and_no_more(serve, tmp_path):
+    """However many may go at once, and those that are asked again count as well."""
+    server = serve(lambda n, call: BUSY if n % 5 == 3 else None)
+    started = time.monotonic()
+    got = collect(tmp_path, questions(20), concurrency=32, requests_per_second=40)
+    assert not got.why_pending
+    sent = sum(asked(server).values())
+    assert sent > 20 and time.monotonic() - started >= (sent - 2) / 40  # the first goes at once, and one may catch up
+
+
 def test_an_interrupt_lets_what_is_under_way_arrive(serve, tmp_path):
     server = serve(delay=0.2)
     threading.Timer(0.9, os.kill, (os.getpid(), signal.SIGINT)).start()
