@@ -66,7 +66,7 @@ class Jobs:
             return batch
         known = self.ledger.jobs(self.teacher.identity)
         since = batch.submitted_at - CLOCKS_DIFFER
-        jobs = await self._patiently(lambda: self.teacher.find(since, len(batch.attempts)))
+        jobs = await self._patiently(lambda: self.teacher.find(since, batch.attempts))
         new = [job for job in jobs if job not in known]
         if not new:
             self.ledger.end_batch(batch)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -142,8 +142,9 @@ class BatchTeacher(RemoteTeacher, Protocol):
         """Start a job; the keys come back with the results. Returns the platform's id of the job."""
         ...
 
-    async def find(self, since: datetime, count: int) -> list[str]:
-        """Ids of jobs of ``count`` requests made after ``since``: one may have been started just before a kill."""
+    async def find(self, since: datetime, keys: Collection[str]) -> list[str]:
+        """Ids of jobs made after ``since`` that may be of the requests with ``keys``, the likeliest first: one may have
+        been started just before a kill. A platform whose jobs have no names knows them by their number of requests."""
         ...
 
     async def progress(self, job: str) -> tuple[int, bool]:
