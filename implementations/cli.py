@@ -103,6 +103,12 @@ BudgetUsd = Annotated[
     typer.Option(min=0, help="US dollars to spend with this teacher in --workdir, in all. (default: no limit)"),
 ]
 Concurrency = Annotated[int, typer.Option(min=1, max=256, help="Requests under way at once.")]
+RequestsPerSecond = Annotated[
+    float | None,
+    typer.Option(
+        min=0.01, help="Requests sent a second, at most; batch jobs go whole. (default: what --concurrency lets go)"
+    ),
+]
 Batch = Annotated[
     bool | None,
     typer.Option(
@@ -132,6 +138,7 @@ def _options(
     redact: Redact = False,
     budget_usd: BudgetUsd = None,
     concurrency: Concurrency = 16,
+    requests_per_second: RequestsPerSecond = None,
     batch: Batch = None,
     price_input: PriceInput = None,
     price_output: PriceOutput = None,
@@ -168,7 +175,7 @@ def _options(
         skip_empty=skip_empty,
         allow_cloud=allow_cloud,
         redact=redact,
-        spending=Spending(concurrency, budget_usd, price, batch),
+        spending=Spending(concurrency, budget_usd, price, batch, requests_per_second),
         command=shlex.join(["distill", *sys.argv[1:]]),
     )
 

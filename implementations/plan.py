@@ -103,6 +103,7 @@ def plan(options: Options, console: Console) -> None:
 
 def _table(teacher: RemoteTeacher, e: Estimate, options: Options) -> Table:
     table = Table(title=f"{options.pattern} with {teacher.name}", show_header=False)
+    chosen = options.spending.in_jobs(teacher, e.requests - e.known)
     from_where = f"as in {count(e.measured)} known answers" if e.measured else "if each is as long as it may be"
     table.add_row("requests", f"{count(e.requests)}, of which {count(e.known)} are answered already")
     table.add_row("tokens to read", f"{count(e.prompt_tokens)} (the platform's own count of up to {SAMPLE} prompts)")
@@ -112,13 +113,20 @@ def _table(teacher: RemoteTeacher, e: Estimate, options: Options) -> Table:
     else:
         table.add_row("cost", f"{money(e.usd)}; never more than {money(e.most)} without failures")
         if e.batch_usd is not None:
-            chosen = options.spending.in_jobs(teacher, e.requests - e.known)
             table.add_row("as batch jobs", f"{money(e.batch_usd)}, within a day ({'chosen' if chosen else '--batch'})")
     limit = options.spending.budget_usd
     table.add_row("budget", "none; set one with --budget-usd" if limit is None else money(limit))
-    left = e.requests - e.known
-    table.add_row("time", seconds(e.seconds_each * left) if e.seconds_each else "not known before the first answers")
+    table.add_row("time", _time(e, None if chosen else options.spending.requests_per_second))
     return table
+
+
+def _time(e: Estimate, per_second: float | None) -> str:
+    """What is left, at the pace of the known answers, and no faster than ``per_second`` lets it go."""
+    left = e.requests - e.known
+    least = left / per_second if per_second else 0.0
+    if e.seconds_each:
+        return seconds(max(e.seconds_each * left, least))
+    return f"at least {seconds(least)}" if least else "not known before the first answers"
 
 
 def money(usd: float) -> str:

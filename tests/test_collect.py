@@ -220,6 +220,16 @@ def test_refusals_halve_what_is_under_way_and_answers_bring_it_back(serve, tmp_p
     assert refused[0] < 120, "as many refusals as without any adapting"
 
 
+def test_so_many_requests_a_second_and_no_more(serve, tmp_path):
+    """However many may go at once, and those that are asked again count as well."""
+    server = serve(lambda n, call: BUSY if n % 5 == 3 else None)
+    started = time.monotonic()
+    got = collect(tmp_path, questions(20), concurrency=32, requests_per_second=40)
+    assert not got.why_pending
+    sent = sum(asked(server).values())
+    assert sent > 20 and time.monotonic() - started >= (sent - 2) / 40  # the first goes at once, and one may catch up
+
+
 def test_an_interrupt_lets_what_is_under_way_arrive(serve, tmp_path):
     server = serve(delay=0.2)
     threading.Timer(0.9, os.kill, (os.getpid(), signal.SIGINT)).start()
@@ -444,6 +454,19 @@ def test_a_job_whose_id_was_lost_is_found(serve_jobs, tmp_path, clock, request):
         collect(tmp_path, questions(IN_JOB), served.teacher, batch=True)
     got = collect(tmp_path, questions(IN_JOB), served.teacher, batch=True)
     assert served.jobs == 1 and not got.why_pending
+
+
+def test_another_users_job_of_the_same_size_is_not_taken_for_a_lost_one(serve_jobs, tmp_path):
+    """Nor is the lost one bought again, although Claude's jobs have no names."""
+    lost = iter([Break.RESET])
+    served = serve_jobs(lambda: next(lost, None))
+    with pytest.raises(InputError, match="no word whether the job was taken"):
+        collect(tmp_path, questions(IN_JOB), served.teacher, batch=True)
+    theirs = [replace(request, instruction="say it in their way") for request in questions(IN_JOB)]
+    assert not collect(tmp_path / "theirs", theirs, served.teacher, batch=True).why_pending
+    got = collect(tmp_path, questions(IN_JOB), served.teacher, batch=True)
+    assert [answer.text for answer in got.answers] == [r.prompt.upper() for r in questions(IN_JOB)]
+    assert served.jobs == 2 and served.asked == 2 * served.of.alone
 
 
 def test_a_job_survives_kills(serve_jobs, tmp_path):

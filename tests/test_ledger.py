@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import sqlite3
 from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from implementations.errors import InputError
 from implementations.registry import Signal
@@ -75,6 +79,33 @@ def test_another_teacher_instruction_or_limit_is_another_question(tmp_path):
         assert ledger.known("one", [request]) == {0: answer}
         assert not ledger.known("two", [request])
         assert not ledger.known("one", [Request("say", "a", 9), Request("shout", "a", 8)])
+
+
+TEXT = st.text(st.characters())  # lone surrogates too
+
+
+@given(TEXT, st.builds(Request, TEXT, TEXT, st.integers(), st.none() | TEXT, st.integers()))
+def test_a_key_is_the_digest_of_teacher_and_request(teacher, request):
+    """Were it another, the answers in every ledger there is would be bought again."""
+    text = json.dumps([teacher, *vars(request).values()])
+    assert request.key(teacher) == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_a_key_stays_what_it_was():
+    was = "e072b72984cb17776e7df8085bb877a5662f6fcc3ec974400b6a4fd70a42876a"
+    assert Request("say it", "prompt number 1", 8).key("bare:echo") == was
+
+
+def test_which_are_answered_is_found_by_reading_all_keys_and_by_looking_up_a_few(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MOST_VARIABLES", 2)
+    asked = requests(*(f"number {i}" for i in range(40)))
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        assert ledger.answered("one", asked) == set() == ledger.answered("one", [])
+        ledger.add("one", [(request, Answer("A", Kind.COMPLETE, 1, 1)) for request in asked[::2]])
+        ledger.add("two", [(request, Answer("B", Kind.COMPLETE, 1, 1)) for request in asked])
+        for some in (asked, asked[3:10], asked[5:6], [*asked[:3], asked[0]]):
+            there = {i for i, request in enumerate(some) if request in asked[::2]}
+            assert ledger.answered("one", some) == there == set(ledger.known("one", some))
 
 
 def test_the_first_answer_stays(tmp_path):

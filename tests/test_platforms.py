@@ -146,3 +146,10 @@ def test_a_plan_starts_without_torch(name, tmp_path, monkeypatch):
         assert done.returncode == 0, done.stderr
         assert not any(map(PLATFORMS[name].asks, server.calls))
     assert "tokens to read" in done.stdout
+
+
+def test_a_plan_knows_the_users_own_pace(tmp_path, monkeypatch, capsys):
+    command = ("plan", "sequence-level", "--teacher", "langchain:openai:tiny", "--requests-per-second", 0.5)
+    with serving("openai-compatible", echo, tmp_path, monkeypatch):
+        assert distill(monkeypatch, *command, "--workdir", tmp_path / "work") == 0
+    assert "at least 10 min 24 s" in capsys.readouterr().out  # for 312 prompts

@@ -77,12 +77,17 @@ def ask(teacher: str, request: Request) -> Answer:
     return answer
 
 
-def written(url: str) -> int:
-    """How many tokens the server has written in all, by its own count."""
+def metric(url: str, name: str) -> int:
+    """One of the server's own counts."""
     connection = HTTPConnection(urlsplit(url).netloc)
     connection.request("GET", "/metrics", headers={"Authorization": f"Bearer {KEY}"})
     metrics = connection.getresponse().read().decode()
-    return int(re.search(r"^llamacpp:tokens_predicted_total (\d+)", metrics, re.MULTILINE)[1])
+    return int(re.search(rf"^llamacpp:{name} (\d+)", metrics, re.MULTILINE)[1])
+
+
+def written(url: str) -> int:
+    """How many tokens the server has written in all."""
+    return metric(url, "tokens_predicted_total")
 
 
 def test_an_answer_with_its_usage(teacher, url):
@@ -148,10 +153,12 @@ def test_a_wrong_path(teacher, url, monkeypatch):
 def test_a_server_that_ends_while_it_answers(monkeypatch, tmp_path):
     """What was under way may have been charged; what could not be sent was not."""
 
-    async def end_it(teacher: RemoteTeacher, servers: ExitStack) -> None:
-        answering = asyncio.create_task(teacher.ask(replace(CAPITAL, prompt="Count to 900.", max_new_tokens=1500)))
-        await asyncio.sleep(1)
-        assert not answering.done()
+    long = Request("You tell long stories.", "Tell me a very long story about every day of a year.", 1500)
+
+    async def end_it(teacher: RemoteTeacher, servers: ExitStack, url: str) -> None:
+        answering = asyncio.create_task(teacher.ask(long))
+        while not metric(url, "requests_processing"):
+            await asyncio.sleep(0.02)
         servers.close()
         with pytest.raises(Dropped) as caught:
             await answering
@@ -161,8 +168,8 @@ def test_a_server_that_ends_while_it_answers(monkeypatch, tmp_path):
         assert not caught.value.billed
 
     with ExitStack() as servers:
-        point(monkeypatch, servers.enter_context(serving(embedded.gguf(), KEY, tmp_path)))
-        with_teacher(open_remote(OPENAI), lambda teacher: end_it(teacher, servers))
+        point(monkeypatch, url := servers.enter_context(serving(embedded.gguf(), KEY, tmp_path)))
+        with_teacher(open_remote(OPENAI), lambda teacher: end_it(teacher, servers, url))
 
 
 def test_a_collection_asks_each_prompt_once(teacher, url, tmp_path):

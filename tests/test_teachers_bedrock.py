@@ -552,18 +552,20 @@ def test_a_job_that_ends_early_gives_what_it_has(serve_jobs):
         assert str(results[f"{50:064x}"]) == f"the job is {ends}: no reason given"
 
 
-def test_a_job_is_found_by_teacher_size_and_time(serve_jobs):
+def test_a_job_is_found_by_its_requests_and_time(serve_jobs):
+    """Not by their number alone: another user may have as many."""
     serve_jobs()
+    mine, more = questions(100), questions(101)
+    theirs = {request.key("theirs"): request for request in mine.values()}
 
-    async def submit(teacher, *sizes):
-        return [await teacher.submit(questions(size)) for size in sizes]
+    async def submit(teacher):
+        return [await teacher.submit(some) for some in (mine, more, mine, theirs, mine)]
 
-    mine = run(lambda teacher: submit(teacher, 100, 101, 100, 1001, 100))
-    theirs = run(lambda teacher: submit(teacher, 100), CLAUDE)
-    assert run(lambda teacher: teacher.find(LATE, 100)) == [mine[4], mine[2], mine[0]]
-    assert run(lambda teacher: teacher.find(LATE, 101)) == [mine[1]]
-    assert run(lambda teacher: teacher.find(LATE, 100), CLAUDE) == theirs
-    assert run(lambda teacher: teacher.find(datetime.now(UTC), 100)) == []
+    jobs = run(submit)
+    assert run(lambda teacher: teacher.find(LATE, list(mine)[::-1])) == [jobs[4], jobs[2], jobs[0]]
+    assert run(lambda teacher: teacher.find(LATE, more)) == [jobs[1]]
+    assert run(lambda teacher: teacher.find(LATE, theirs)) == [jobs[3]]
+    assert run(lambda teacher: teacher.find(datetime.now(UTC), mine)) == []
 
 
 def test_a_job_is_stopped(serve_jobs):

@@ -438,7 +438,7 @@ def test_a_job_is_found_by_its_size_and_time(serve):
         before = datetime.now(UTC)
         jobs = [await teacher.submit(keys(size)) for size in (2, 3, 2)]
         after = datetime.now(UTC) + timedelta(seconds=1)
-        return jobs, [await teacher.find(before, 2), await teacher.find(before, 5), await teacher.find(after, 2)]
+        return jobs, [await teacher.find(*when) for when in ((before, keys(2)), (before, keys(5)), (after, keys(2)))]
 
     jobs, found = run(whole)
     assert found == [[jobs[2], jobs[0]], [], []]
@@ -453,7 +453,7 @@ def test_finding_goes_through_every_page(serve):
         first = await teacher.submit(keys(2))
         for _ in range(120):
             await teacher.submit(keys(1))
-        return first, await teacher.find(before, 2)
+        return first, await teacher.find(before, keys(2))
 
     first, found = run(whole)
     assert found == [first] and server.paths["GET /v1/messages/batches"] == 2

@@ -526,18 +526,21 @@ def test_an_upload_is_tried_again_and_the_job_started_once(serve):
     assert len(through(keys(2))) == 2 and len(created(server)) == 1
 
 
-def test_a_job_is_found_by_size_time_and_model(serve):
+def test_a_job_is_found_by_its_requests_time_and_model(serve):
+    """Not by their number alone: another user may have as many."""
     serve()
+    mine, theirs = keys(2), {request.key("theirs"): request for request in keys(2).values()}
 
     async def whole(teacher):
         before = datetime.now(UTC)
-        jobs = [await teacher.submit(keys(size)) for size in (2, 3, 2)]
+        jobs = [await teacher.submit(some) for some in (mine, keys(3), mine, theirs)]
         after = datetime.now(UTC) + timedelta(seconds=1)
-        other = await VertexTeacher("gemini-2.5-pro").find(before, 2)
-        return jobs, [await teacher.find(before, 2), await teacher.find(before, 5), await teacher.find(after, 2), other]
+        other = await VertexTeacher("gemini-2.5-pro").find(before, mine)
+        lookups = ((before, mine), (before, list(mine)[::-1]), (before, keys(5)), (after, mine))
+        return jobs, [*[await teacher.find(*lookup) for lookup in lookups], other]
 
     jobs, found = run(whole)
-    assert found == [[jobs[2], jobs[0]], [], [], []]
+    assert found == [[jobs[2], jobs[0]], [jobs[2], jobs[0]], [], [], []]
 
 
 def test_finding_goes_through_every_page(serve, monkeypatch):
@@ -546,7 +549,7 @@ def test_finding_goes_through_every_page(serve, monkeypatch):
 
     async def whole(teacher):
         before = datetime.now(UTC)
-        return [await teacher.submit(keys(1)) for _ in range(5)], await teacher.find(before, 1)
+        return [await teacher.submit(keys(1)) for _ in range(5)], await teacher.find(before, keys(1))
 
     jobs, found = run(whole)
     assert found == jobs[::-1] and server.paths["GET /v1/projects/proj/locations/global/batchPredictionJobs"] == 3

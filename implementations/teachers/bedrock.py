@@ -21,12 +21,11 @@ without.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import os
 import re
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime
@@ -49,7 +48,7 @@ from .aws import (
     status_of,
 )
 from .teacher import Answer, Busy, Dropped, Kind, Rejected, Request
-from .wire import failure, kind_of, lost, said
+from .wire import digest, failure, kind_of, lost, said
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
@@ -161,7 +160,7 @@ class BedrockTeacher:
                 f"{self.name}: {len(requests)} requests are fewer than the {LEAST_IN_JOB} that a job must have; leave "
                 "--batch out"
             )
-        name = f"{self._names(len(requests))}{uuid.uuid4().hex[:12]}"
+        name = f"{_names(requests)}{uuid.uuid4().hex[:12]}"
         bucket, folder = os.environ[BUCKET], f"distill/{name}"
         rows = "".join(json.dumps(self._row(key, request)) + "\n" for key, request in requests.items()).encode()
         await self._about_jobs(self._open("s3").put_object, Bucket=bucket, Key=f"{folder}/requests.jsonl", Body=rows)
@@ -176,13 +175,13 @@ class BedrockTeacher:
         )
         return job["jobArn"]
 
-    async def find(self, since: datetime, count: int) -> list[str]:
+    async def find(self, since: datetime, keys: Collection[str]) -> list[str]:
         pages = self._open("bedrock").get_paginator("list_model_invocation_jobs")
         newest_first = {"sortBy": "CreationTime", "sortOrder": "Descending"}
         return await self._about_jobs(
             lambda: [
                 job["jobArn"]
-                for page in pages.paginate(submitTimeAfter=since, nameContains=self._names(count), **newest_first)
+                for page in pages.paginate(submitTimeAfter=since, nameContains=_names(keys), **newest_first)
                 for job in page.get("invocationJobSummaries", [])
             ]
         )
@@ -247,10 +246,6 @@ class BedrockTeacher:
                 while some := await self._about_jobs(lambda lines=lines: list(map(json.loads, islice(lines, ROWS)))):
                     for row in some:
                         yield row
-
-    def _names(self, count: int) -> str:
-        """How the names of this teacher's jobs of ``count`` requests begin."""
-        return f"distill-{hashlib.sha256(self.identity.encode()).hexdigest()[:8]}-{count}-"
 
     def _row(self, key: str, request: Request) -> dict[str, Any]:
         body = self._body(request, in_job=True)
@@ -321,6 +316,11 @@ class BedrockTeacher:
         if code == "ModelErrorException":
             return Dropped(f"HTTP {status}: {reason}", billed=False)
         return asked_failure(error, reason)
+
+
+def _names(keys: Collection[str]) -> str:
+    """How the names of the jobs for the requests with ``keys`` begin."""
+    return f"distill-{digest(keys)}-{len(keys)}-"
 
 
 def _refused(error: Exception, body: dict[str, Any]) -> str | None:

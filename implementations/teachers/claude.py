@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -96,14 +96,15 @@ class ClaudeTeacher:
             batch = await self.client.messages.batches.create(requests=rows)
             return str(batch.id)
 
-    async def find(self, since: datetime, count: int) -> list[str]:
+    async def find(self, since: datetime, keys: Collection[str]) -> list[str]:
+        """By their number of requests: a batch has no name, and does not tell its ids before it has ended."""
         found = []
         with self._failures(batch=True):
             async with asyncio.timeout(self.timeout):
                 async for batch in self.client.messages.batches.list(limit=100):
                     if batch.created_at < since:  # the newest come first
                         break
-                    if _size(batch) == count:
+                    if _size(batch) == len(keys):
                         found.append(batch.id)
         return found
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from .budget import Budget, BudgetReached
-from .gate import Stopped
+from .gate import Gate, Stopped
 from .jobs import Jobs
 from .ledger import Ledger, Outcome
 from .remote import Asking, Journal
@@ -149,7 +149,8 @@ class Collector:
             on_done(done := done + 1)
 
         journal = Journal(self.ledger, teacher.identity)
-        asking = Asking(teacher, journal, budget, self.spending.concurrency, stop, one_more)
+        gate = Gate(self.spending.concurrency, stop, self.spending.requests_per_second)
+        asking = Asking(teacher, journal, budget, gate, stop, one_more)
         todo = iter(pending)  # shared: no task and no memory for a request before its turn
         workers = min(len(pending), 2 * self.spending.concurrency)  # one half asks, the other writes its journal
         try:

@@ -1,4 +1,7 @@
-"""How many requests may be under way at once: fewer when the platform asks for less, more again when it answers."""
+"""How many requests may be under way at once, and how many may go a second.
+
+At once: fewer when the platform asks for less, more again when it answers. A second: as many as the user says.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +25,17 @@ class Gate:
 
     A refusal halves the limit and pauses everyone for as long as the platform asks; each answer raises it by one
     over itself, up to where it began. Refusals of requests that were sent before the last halving count as that one.
+    ``per_second`` spaces the requests out, whoever they come from and however they end; None for no such limit.
     """
 
-    def __init__(self, most: int, stop: asyncio.Event):
+    def __init__(self, most: int, stop: asyncio.Event, per_second: float | None = None):
         self.most, self.stop = most, stop
+        self.spacing = 1 / per_second if per_second else 0.0  # seconds
         self.limit = float(most)
         self.inside = 0
         self.refusals = 0  # since the last answer
         self._open_at = 0.0  # time.monotonic
+        self._next_at = 0.0
         self._halved_at = 0.0
         self._free = asyncio.Condition()
 
@@ -43,11 +49,12 @@ class Gate:
             await self._free.wait_for(lambda: self.inside < int(self.limit))
             self.inside += 1
         try:
-            while (pause := self._open_at - time.monotonic()) > 0:
+            while (pause := max(self._open_at, self._next_at) - time.monotonic()) > 0:
                 await sleep(pause, self.stop)
             if self.stop.is_set():
                 raise Stopped
             sent = time.monotonic()
+            self._next_at = max(self._next_at + self.spacing, sent)  # one may make up for another's delay
             try:
                 yield
             except Busy as busy:

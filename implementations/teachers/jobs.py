@@ -40,6 +40,7 @@ class Jobs:
     ):
         self.teacher, self.ledger, self.budget, self.stop, self.on_done = teacher, ledger, budget, stop, on_done
         self.why: BudgetReached | None = None
+        self._strangers: set[str] = set()  # jobs that held nothing of ours
 
     async def run(self, requests: list[Request]) -> None:
         """Fetch what earlier jobs have, submit what nobody answered, wait. Raises Stopped, InputError."""
@@ -55,8 +56,7 @@ class Jobs:
             if not jobs:
                 return
             for batch in jobs:
-                await self._wait(batch, done)
-                await self._fetch(batch)
+                await self._finish(batch, done)
                 done += len(batch.attempts)
                 self.on_done(done)
 
@@ -64,9 +64,9 @@ class Jobs:
         """``batch`` with its platform's id, or None when the platform has no such job."""
         if batch.job:
             return batch
-        known = self.ledger.jobs(self.teacher.identity)
+        known = self.ledger.jobs(self.teacher.identity) | self._strangers
         since = batch.submitted_at - CLOCKS_DIFFER
-        jobs = await self._patiently(lambda: self.teacher.find(since, len(batch.attempts)))
+        jobs = await self._patiently(lambda: self.teacher.find(since, batch.attempts))
         new = [job for job in jobs if job not in known]
         if not new:
             self.ledger.end_batch(batch)
@@ -125,20 +125,32 @@ class Jobs:
             await sleep(pause, self.stop)
             pause = min(LAST_POLL, 1.5 * pause)
 
-    async def _fetch(self, batch: Batch) -> None:
-        """Commit the results; what has none goes back to pending. A broken stream is read again from its start."""
-        await self._patiently(lambda: self._read(batch))
-        self.ledger.end_batch(batch)
+    async def _finish(self, batch: Batch | None, before: int) -> None:
+        """Wait for the job and commit its results; what has none goes back to pending.
 
-    async def _read(self, batch: Batch) -> None:
+        Where jobs have no names, one that was looked for may be somebody else's: then the next may be ours.
+        """
+        while batch:
+            await self._wait(batch, before)
+            if await self._patiently(lambda batch=batch: self._read(batch)):
+                self.ledger.end_batch(batch)
+                return
+            self._strangers.add(batch.job)
+            batch = await self._found(replace(batch, job=None))
+
+    async def _read(self, batch: Batch) -> bool:
+        """Whether any of the results are ours. A broken stream is read again from its start."""
+        ours = False
         ends: list[End] = []
         async for key, result in self.teacher.results(batch.job):
             if key in batch.attempts:
+                ours = True
                 ends.append(self._end(*batch.attempts[key], result))
             if len(ends) == GROUP:
                 self.ledger.write(self.teacher.identity, [], ends)
                 ends = []
         self.ledger.write(self.teacher.identity, [], ends)
+        return ours
 
     def _end(self, attempt: int, request: Request, result: Answer | Exception) -> End:
         if isinstance(result, Rejected):

@@ -91,12 +91,12 @@ class Asking:
         teacher: RemoteTeacher,
         journal: Journal,
         budget: Budget,
-        concurrency: int,
+        gate: Gate,
         stop: asyncio.Event,
         on_done: Callable[[], None],
     ):
-        self.teacher, self.journal, self.budget, self.stop, self.on_done = teacher, journal, budget, stop, on_done
-        self.gate = Gate(concurrency, stop)
+        self.teacher, self.journal, self.budget, self.gate = teacher, journal, budget, gate
+        self.stop, self.on_done = stop, on_done
         self.why: Exception | None = None
         self._arrived = time.monotonic()
 
@@ -139,8 +139,8 @@ class Asking:
             except Busy as busy:
                 if self.gate.refusals >= MOST_REFUSALS:
                     raise InputError(
-                        f"{self.teacher.name} goes on refusing requests ({busy}); give a smaller --concurrency or run "
-                        "the same command later: every answer so far is kept"
+                        f"{self.teacher.name} goes on refusing requests ({busy}); give a smaller --concurrency, or a "
+                        "--requests-per-second, or run the same command later: every answer so far is kept"
                     ) from busy
 
     async def _attempt(self, request: Request, cost: Reservation, again: bool) -> Kind:

@@ -1,4 +1,4 @@
-"""What the user allows a collection to spend, and what a teacher's tokens cost."""
+"""What the user allows a collection to spend and how fast, and what a teacher's tokens cost."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ BATCH_FROM = 1000  # requests from which a platform's batch jobs are used: hours
 
 @dataclass(frozen=True)
 class Spending:
-    """Requests at once, US dollars with one teacher in all, the price if the user gives it, whether to use jobs."""
+    """Requests at once, US dollars with one teacher in all, the price if the user gives it, whether to use jobs, and
+    requests a second at most, None for as many as ``concurrency`` lets go. Jobs are sent whole."""
 
     concurrency: int = 16
     budget_usd: float | None = None
     given_price: Price | None = None
     batch: bool | None = None  # None: from BATCH_FROM requests up
+    requests_per_second: float | None = None
 
     def price(self, teacher: RemoteTeacher) -> Price | None:
         """The user's, else the table's. A server of one's own behind a known name has the price of neither."""

@@ -16,7 +16,7 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -119,8 +119,8 @@ class VertexTeacher:
     async def submit(self, requests: dict[str, Request]) -> str:
         return await self.batches.submit(requests, {key: _row(self.model, asked) for key, asked in requests.items()})
 
-    async def find(self, since: datetime, count: int) -> list[str]:
-        return await self.batches.find(since, count)
+    async def find(self, since: datetime, keys: Collection[str]) -> list[str]:
+        return await self.batches.find(since, keys)
 
     async def progress(self, job: str) -> tuple[int, bool]:
         return await self.batches.progress(job)

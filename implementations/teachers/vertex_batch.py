@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -25,7 +25,7 @@ from uuid import uuid4
 from ..errors import InputError
 from .google_cloud import LOGIN, no_access, no_token
 from .teacher import Busy, Dropped, Rejected, Request
-from .wire import failure, lost, needs, said
+from .wire import digest, failure, lost, needs, said
 
 if TYPE_CHECKING:
     from google.api_core.exceptions import GoogleAPICallError
@@ -72,7 +72,7 @@ class Batches:
             await asyncio.to_thread(self._upload, bucket, f"{folder}/keys.json", keys)
             await asyncio.to_thread(self._upload, bucket, f"{folder}/requests.jsonl", lines)
         job = {
-            "display_name": self._title(len(rows)),
+            "display_name": self._title(requests),
             "model": f"publishers/google/models/{self.model}",
             "input_config": {
                 "instances_format": "jsonl",
@@ -90,9 +90,9 @@ class Batches:
             )
         return started.name
 
-    async def find(self, since: datetime, count: int) -> list[str]:
+    async def find(self, since: datetime, keys: Collection[str]) -> list[str]:
         """The newest first."""
-        wanted = f'display_name="{self._title(count)}" AND create_time>="{since.isoformat()}"'
+        wanted = f'display_name="{self._title(keys)}" AND create_time>="{since.isoformat()}"'
         request = {"parent": self.parent, "filter": wanted}
 
         def every_page() -> list[BatchPredictionJob]:
@@ -135,9 +135,9 @@ class Batches:
         with self._failures():
             return await asyncio.to_thread(self._service.get_batch_prediction_job, name=job, timeout=self.timeout)
 
-    def _title(self, count: int) -> str:
-        """The display name of a job, by which it is found."""
-        return f"{FOLDER} {count} requests to {self.model}"
+    def _title(self, keys: Collection[str]) -> str:
+        """The display name of a job, by which it is found. Google takes up to 128 characters."""
+        return f"{FOLDER} {digest(keys)}: {len(keys)} requests to {self.model}"
 
     def _keys(self, requests: dict[str, Request]) -> Keys:
         keys: Keys = {}

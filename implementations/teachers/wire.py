@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from hashlib import sha256
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from ..errors import InputError
 from .teacher import Busy, Dropped, Kind, Rejected, Request
 
+DIGITS = 16  # hexadecimal, of a digest of keys
 LONGEST_REASON = 160  # characters
 SHORTEST_ECHO = 16  # characters of a request that may not come back in a reason
 # What each SDK raises when no connection was made: nothing went out, so nothing can have been charged.
@@ -24,6 +26,11 @@ NEVER_SENT = {
     "EndpointConnectionError",
     "ConnectionRefusedError",
 }
+
+
+def digest(keys: Iterable[str]) -> str:
+    """What the name of a job says of its requests: nobody else's job is taken for it, be it of the same size."""
+    return sha256("".join(sorted(keys)).encode()).hexdigest()[:DIGITS]
 
 
 def kind_of(text: str, request: Request, truncated: bool = False, refused: bool = False) -> Kind:
