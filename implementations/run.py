@@ -67,8 +67,7 @@ def _execute(
         if options.prompts and leaves_machine(teacher):
             console.print(f"leaves   in your prompts: {privacy.summary(item.prompt for item in task.items)}")
         work.redactor = privacy.Redactor(options.workdir / "redacted.sqlite") if options.redact else None
-    base, base_name = (teacher.folder, teacher.name) if teacher.folder else (_embedded(work), embedded.NAME)
-    start, student_name = _student(options, work, base, base_name)
+    start, student_name = _student(options, work, teacher)
     described = {
         "pattern": options.pattern,
         "code": work.code,
@@ -157,15 +156,16 @@ def _embedded(work: Workspace) -> Path:
     return folder
 
 
-def _student(options: Options, work: Workspace, base: Path, base_name: str) -> tuple[Path, str]:
-    """The untrained student's folder and name: a number of the layers of ``base``, or any local model.
+def _student(options: Options, work: Workspace, teacher: Teacher) -> tuple[Path, str]:
+    """The untrained student's folder and name: any local model, or a number of the layers of the teacher.
 
-    ``base`` is the teacher where its weights are here, else the embedded model.
+    Where the teacher's weights are not here, they are the embedded model's layers.
     """
     spec = options.student or (SMOKE_LAYERS if options.smoke else recipe.STUDENT_LAYERS)
     if not spec.isdigit():
         path = _check_model(Path(spec), "--student")
         return path, path.resolve().name
+    base, base_name = (teacher.folder, teacher.name) if teacher.folder else (_embedded(work), embedded.NAME)
     try:
         return work.cut(base, int(spec)), f"{base_name}, {spec} layers kept"
     except AttributeError as error:
