@@ -278,7 +278,7 @@ def launch(
     ] = False,
     image: Annotated[
         str, typer.Option(help="The container: Python 3.11 or newer, pip, bash, CUDA.", **VERTEX)
-    ] = "pytorch/pytorch:2.13.0-cuda12.6-cudnn9-runtime",
+    ] = "docker.io/pytorch/pytorch:2.13.0-cuda12.6-cudnn9-runtime",
     service_account: Annotated[
         str | None, typer.Option(help="Whom the job runs as. (default: Vertex AI's own agent)", **VERTEX)
     ] = None,

@@ -22,6 +22,8 @@ from implementations.compute import package, vertex, vertex_order
 from implementations.compute.vertex_worker import Mirror
 from implementations.progress import Stages
 from implementations.record import ArmKind
+from implementations.teachers.answered import AnsweredTeacher
+from implementations.teachers.collect import Collector
 from implementations.teachers.ledger import Ledger
 from implementations.teachers.teacher import Answer, Kind, Request
 
@@ -105,12 +107,12 @@ def consoles(machines) -> str:
 def test_a_local_teacher_goes_along_and_a_record_comes_back(serve, source, tiny, tmp_path, monkeypatch, capsys):
     machines = serve()
     command = (*COMMAND, "--teacher", f"local:{tiny}", "--student", 2, "--smoke", "--skip-empty")
-    command += ("--workdir", tmp_path / "work")
+    command += ("--workdir", tmp_path / "work", "--output", "gs://distillation/mine/")
     assert distill(monkeypatch, *command) == 0, capsys.readouterr().err + consoles(machines)
     [request] = requests(machines.server)
     name = request["displayName"]
     assert re.fullmatch(r"distill-sequence-level-[0-9a-f]{12}", name)
-    place = f"gs://{protocol.BUCKET}/distillation-patterns/{name}"
+    place = f"gs://distillation/mine/{name}"
     [pool] = request["jobSpec"]["workerPoolSpecs"]
     arguments = ["run", "sequence-level", "--teacher", f"local:inputs/teacher/{tiny.name}", "--student", "2"]
     assert pool["containerSpec"]["args"] == [place, *arguments, "--seed", "0", "--smoke", "--skip-empty"]
@@ -122,7 +124,7 @@ def test_a_local_teacher_goes_along_and_a_record_comes_back(serve, source, tiny,
     measured = record.load(folder / "record.json")
     assert {arm.kind for arm in measured.arms} == set(ArmKind) and measured.teacher.name == tiny.name
     assert measured.command.startswith("distill launch sequence-level --on vertex --machine a2-highgpu-1g")
-    assert measured.commit
+    assert measured.commit and measured.command.endswith(f"--workdir {tmp_path / 'work'}")  # and no bucket
     from implementations.teachers.local import load
 
     assert load(folder / "student", "cpu")[0].config.num_hidden_layers == 2
@@ -207,6 +209,26 @@ def test_cancelled(serve, tiny, tmp_path, monkeypatch, capsys):
     assert re.search(r"^projects/\S+ is CANCELLED$", capsys.readouterr().out, re.MULTILINE)
     [process] = machines.running.values()
     assert process.wait() != 0 and len(requests(machines.server)) == 1
+
+
+def test_cancelled_while_it_runs_the_machine_sends_what_it_has_and_ends(serve, source, tiny, tmp_path, monkeypatch):
+    machines = serve()
+    command = (*COMMAND, "--teacher", f"local:{tiny}", "--smoke", "--workdir", tmp_path / "work")
+
+    def interrupt(seconds):
+        if any(name.endswith("/work/ledger.sqlite") for name in api(machines.server).files):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(vertex.time, "sleep", interrupt)
+        assert distill(monkeypatch, *command) == 130
+    [name] = [name for name in api(machines.server).files if name.endswith("/work/ledger.sqlite")]
+    assert distill(monkeypatch, *command, "--cancel") == 0
+    [process] = machines.running.values()
+    assert process.wait() == 128 + 15, consoles(machines)
+    (copy := tmp_path / "copy.sqlite").write_bytes(api(machines.server).files[name])
+    with Ledger(copy):
+        pass  # whole
 
 
 def test_a_dry_run_prints_the_request_and_sends_nothing(serve, tiny, own, tmp_path, monkeypatch, capsys):
@@ -330,6 +352,16 @@ def test_a_ledger_that_goes_along_has_nothing_else_in_it(tmp_path):
     assert b"another's" not in (tmp_path / "b.sqlite").read_bytes()
     with Ledger(tmp_path / "b.sqlite") as ledger:
         assert ledger.known("claude:x", [mine, other]).keys() == {0} and ledger.spent("claude:x") == 0.25
+
+
+def test_what_had_no_answer_when_the_run_was_launched_has_none_there(tmp_path):
+    requests = [Request("i", "answered", 8), Request("i", "not answered", 8)]
+    teacher = AnsweredTeacher("claude:x", "claude:x@elsewhere")
+    with Ledger(tmp_path / "ledger.sqlite") as ledger, Collector(ledger) as collector:
+        ledger.add(teacher.identity, [(requests[0], Answer("yes", Kind.COMPLETE, 1, 1))])
+        answers = collector.collect(teacher, requests).answers
+    assert [answer.kind for answer in answers] == [Kind.COMPLETE, Kind.FAILED]
+    assert answers[1].reason == "it had no answer when the run was launched"
 
 
 def test_where_nobody_watches_a_stage_says_how_far_it_is(monkeypatch, capsys):
