@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -28,10 +27,11 @@ from .evaluation.measure import Scoreboard, verdict
 from .options import Options
 from .progress import Stages
 from .recipes import sequence_level as recipe
-from .record import ArmKind, Model, Record, Serving, Stage, write_atomic
+from .record import ArmKind, Model, Record, Serving, Stage, link, write_atomic
 from .settings import Plan, make_plan, make_task
 from .tasks.task import Item, Task
 from .teachers import embedded
+from .teachers.answered import AnsweredTeacher
 from .teachers.local import EXPECTED, check_folder, load
 from .teachers.open import check_remote, leaves_machine, notes, open_remote
 from .teachers.teacher import RemoteTeacher, Teacher
@@ -67,8 +67,7 @@ def _execute(
         if options.prompts and leaves_machine(teacher):
             console.print(f"leaves   in your prompts: {privacy.summary(item.prompt for item in task.items)}")
         work.redactor = privacy.Redactor(options.workdir / "redacted.sqlite") if options.redact else None
-    base, base_name = (teacher.folder, teacher.name) if teacher.folder else (_embedded(work), embedded.NAME)
-    start, student_name = _student(options, work, base, base_name)
+    start, student_name = _student(options, work, teacher)
     described = {
         "pattern": options.pattern,
         "code": work.code,
@@ -84,7 +83,7 @@ def _execute(
     folder = options.workdir / f"{options.pattern}-{platform}-{'smoke-' if options.smoke else ''}{digest[:8]}"
     if (folder / "record.json").exists():
         console.print(f"{folder} is finished; delete it to run again")
-        _link(options.workdir / "latest", folder)
+        link(options.workdir / "latest", folder)
         try:
             return folder, records.load(folder / "record.json")
         except records.RecordError as error:
@@ -112,9 +111,9 @@ def _execute(
         student = _model(student_name, outcome.student, dtype)
         record = _record(described, plan, task, outcome, board, served, learnt_from, student)
         _write_items(folder / "items.jsonl", task, outcome)
-        _link(folder / "student", outcome.student)
+        link(folder / "student", outcome.student)
         records.save(record, folder / "record.json")
-        _link(options.workdir / "latest", folder)
+        link(options.workdir / "latest", folder)
     return folder, record
 
 
@@ -138,6 +137,8 @@ def _settings(options: Options) -> dict[str, str]:
 def _teacher(options: Options, work: Workspace) -> Teacher:
     """The model that answers: the embedded one, ``local:PATH``, or one behind a platform."""
     platform, _, model = options.teacher.partition(":")
+    if options.answered:
+        return AnsweredTeacher(options.teacher, options.answered)
     if platform != "local":
         return open_remote(options.teacher)
     if not model:
@@ -155,15 +156,16 @@ def _embedded(work: Workspace) -> Path:
     return folder
 
 
-def _student(options: Options, work: Workspace, base: Path, base_name: str) -> tuple[Path, str]:
-    """The untrained student's folder and name: a number of the layers of ``base``, or any local model.
+def _student(options: Options, work: Workspace, teacher: Teacher) -> tuple[Path, str]:
+    """The untrained student's folder and name: any local model, or a number of the layers of the teacher.
 
-    ``base`` is the teacher where its weights are here, else the embedded model.
+    Where the teacher's weights are not here, they are the embedded model's layers.
     """
     spec = options.student or (SMOKE_LAYERS if options.smoke else recipe.STUDENT_LAYERS)
     if not spec.isdigit():
         path = _check_model(Path(spec), "--student")
         return path, path.resolve().name
+    base, base_name = (teacher.folder, teacher.name) if teacher.folder else (_embedded(work), embedded.NAME)
     try:
         return work.cut(base, int(spec)), f"{base_name}, {spec} layers kept"
     except AttributeError as error:
@@ -344,9 +346,3 @@ def _write_items(path: Path, task: Task, outcome: recipe.Outcome) -> None:
 
 def _marked(task: Task, answer: str, item: Item) -> dict:
     return task.marks(answer, item)._asdict()
-
-
-def _link(link: Path, target: Path) -> None:
-    """``link`` points to ``target`` by a relative path, so the work folder can be moved as a whole."""
-    link.unlink(missing_ok=True)
-    link.symlink_to(os.path.relpath(target, link.parent), target_is_directory=True)
