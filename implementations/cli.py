@@ -23,9 +23,9 @@ from rich.table import Table
 from . import record as records
 from .errors import InputError, ModelMissing, disk_errors
 from .figures import metric_title, percent, share, times
-from .options import Launch, Options
+from .options import Launch, Machine, Options
 from .progress import download
-from .registry import LAUNCHERS, PLATFORMS, RECIPES, cell
+from .registry import LAUNCHERS, PLATFORMS, RECIPES, Signal, cell
 from .teachers import prices
 from .teachers.spending import Spending
 
@@ -75,6 +75,13 @@ Student = Annotated[
         "folder of a local model. (default: 10; 2 with --smoke)"
     ),
 ]
+Assistant = Annotated[
+    Path | None,
+    typer.Option(
+        help="The folder of the open model that bridges: tuned on the answers of a platform that does not give what the "
+        "pattern needs, it gives the rest, and the student is cut from it. (default: the embedded model)"
+    ),
+]
 Gold = Annotated[
     int | None, typer.Option(min=4, help="How many answers by experts to learn from. (default: 48; all with --prompts)")
 ]
@@ -117,12 +124,15 @@ Batch = Annotated[
 ]
 PriceInput = Annotated[float | None, typer.Option(min=0, help="US dollars per million tokens, if none is known.")]
 PriceOutput = Annotated[float | None, typer.Option(min=0, help="US dollars per million tokens, if none is known.")]
+Answered = Annotated[str | None, typer.Option(hidden=True)]  # Options.answered, for a run that was launched
+BEDROCK, VERTEX, ACCELERATE = ({"rich_help_panel": f"On {on}"} for on in ("Bedrock", "Vertex AI", "accelerate"))
 
 
 def _options(
     pattern: Pattern,
     teacher: Teacher = "local",
     student: Student = None,
+    assistant: Assistant = None,
     gold: Gold = None,
     prompts: Prompts = None,
     instruction: Instruction = None,
@@ -142,6 +152,7 @@ def _options(
     batch: Batch = None,
     price_input: PriceInput = None,
     price_output: PriceOutput = None,
+    answered: Answered = None,
 ) -> Options:
     """The command line of `run` and `plan`, checked before anything heavy is loaded. Raises InputError."""
     if pattern not in RECIPES:
@@ -153,6 +164,14 @@ def _options(
         (smoke and gold, "--smoke --gold: a smoke run has its own few; leave --gold out"),
         (instruction is not None and not prompts, "--instruction goes with --prompts; the built-in task has its own"),
         (max_new_tokens and not prompts, "--max-new-tokens goes with --prompts; the built-in task has its own"),
+        (
+            assistant and teacher.partition(":")[0] == "local",
+            "--assistant goes with a teacher behind a platform; a local one gives everything itself",
+        ),
+        (
+            assistant and RECIPES[pattern].needs is Signal.TEXT,
+            f"--assistant: {pattern} needs text alone, which every platform gives; leave it out",
+        ),
         ((price_input is None) != (price_output is None), "--price-input and --price-output go together; give both"),
     ):
         if wrong:
@@ -162,6 +181,7 @@ def _options(
         pattern=pattern,
         teacher=teacher,
         student=student,
+        assistant=assistant,
         gold=gold,
         prompts=prompts,
         instruction=instruction or "",
@@ -177,17 +197,21 @@ def _options(
         redact=redact,
         spending=Spending(concurrency, budget_usd, price, batch, requests_per_second),
         command=shlex.join(["distill", *sys.argv[1:]]),
+        answered=answered,
     )
 
 
-def _with_options(command: Callable[[Options], None]) -> Callable[..., None]:
-    """``command`` with the parameters of `_options` on its command line."""
+def _with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """``command`` with the parameters of `_options` on its command line, before its own that follow the options."""
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
 
     def read(**given: Any) -> None:
-        command(_options(**given))
+        mine = {p.name: given.pop(p.name) for p in own}
+        command(_options(**given), **mine)
 
+    shared = inspect.signature(_options, eval_str=True).parameters.values()
     read.__name__, read.__doc__ = command.__name__, command.__doc__
-    read.__signature__ = inspect.signature(_options, eval_str=True)
+    read.__signature__ = inspect.Signature([p.replace(kind=p.KEYWORD_ONLY) for p in (*shared, *own)])
     read.__annotations__ = {name: p.annotation for name, p in read.__signature__.parameters.items()}
     return read
 
@@ -198,13 +222,19 @@ def run(options: Options) -> None:
     """Run a pattern: ask the teacher, train the student and its control, measure, report."""
     _quiet()
     with console.status("Loading torch and transformers"), _installed():
-        from .evaluation.report import write
         from .run import execute
     try:
         folder, measured = _fetching(lambda: execute(options, console))
     except KeyboardInterrupt:
         console.print("interrupted; the same command goes on where this one stopped")
         raise typer.Exit(EXIT_INTERRUPTED) from None
+    _finished(options, folder, measured)
+
+
+def _finished(options: Options, folder: Path, measured: records.Record) -> None:
+    """Say what came of a run and where it is; with --record, put its record where it can be committed."""
+    from .evaluation.report import write
+
     report = write(folder)
     _summary(measured)
     out.print(f"report   {report}")
@@ -243,42 +273,70 @@ def _fetching(act: Callable[[], Result]) -> Result:
 
 
 @app.command()
+@_with_options
 def launch(
-    pattern: Pattern,
+    options: Options,
+    context: typer.Context,
     on: Annotated[str, typer.Option(help=f"Who does it all: {', '.join(LAUNCHERS)}.")],
-    teacher: Annotated[str, typer.Option(help="bedrock:MODEL.")],
-    student: Annotated[str, typer.Option(help="The platform's id of the model to train.")],
-    role: Annotated[str | None, typer.Option(help="The service role that the platform works by.")] = None,
-    output: Annotated[str | None, typer.Option(help="Where prompts and figures go: s3://BUCKET/FOLDER.")] = None,
-    prompts: Prompts = None,
-    instruction: Instruction = None,
-    max_new_tokens: MaxNewTokens = None,
-    logs: Annotated[
-        str | None, typer.Option(help="Learn from invocation logs in place of prompts: s3://BUCKET/FOLDER.")
+    output: Annotated[
+        str | None,
+        typer.Option(
+            help="Where its files go: s3://BUCKET/FOLDER on Bedrock, gs://BUCKET/FOLDER on Vertex AI. (default there: "
+            "distillation-patterns in GOOGLE_CLOUD_STORAGE_BUCKET)"
+        ),
     ] = None,
-    allow_cloud: AllowCloud = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the request and send nothing.")] = False,
     cancel: Annotated[bool, typer.Option("--cancel", help="Stop the job of the same command.")] = False,
+    role: Annotated[str | None, typer.Option(help="The service role that Bedrock works by.", **BEDROCK)] = None,
+    logs: Annotated[
+        str | None,
+        typer.Option(help="Learn from invocation logs in place of prompts: s3://BUCKET/FOLDER.", **BEDROCK),
+    ] = None,
+    machine: Annotated[str, typer.Option(help="Google's name of a machine.", **VERTEX)] = "g2-standard-8",
+    accelerator: Annotated[
+        str | None, typer.Option(help="Google's name of a GPU. (default: NVIDIA_L4 without --machine)", **VERTEX)
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="How many GPUs, there or here; every training uses all.")] = 1,
+    config: Annotated[
+        Path | None, typer.Option(help="An accelerate configuration, for FSDP or DeepSpeed.", **ACCELERATE)
+    ] = None,
+    spot: Annotated[
+        bool, typer.Option("--spot", help="Cheaper, and may be taken away: goes on after.", **VERTEX)
+    ] = False,
+    image: Annotated[
+        str, typer.Option(help="The container: Python 3.11 or newer, pip, bash, CUDA.", **VERTEX)
+    ] = "docker.io/pytorch/pytorch:2.13.0-cuda12.6-cudnn9-runtime",
+    service_account: Annotated[
+        str | None, typer.Option(help="Whom the job runs as. (default: Vertex AI's own agent)", **VERTEX)
+    ] = None,
 ) -> None:
-    """Have a platform distil by itself, and follow it. The same command again finds the same job."""
+    """Have a distillation done elsewhere, and follow it. The same command again finds the same job.
+
+    Bedrock asks its own teacher and trains a student of its own. On Vertex AI it is `distill run`, on its GPUs, and on
+    accelerate it is `distill run` on all of yours.
+    """
+    given = {name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"}
     if on not in LAUNCHERS:
         raise InputError(f"--on {on}: choose one of: {', '.join(LAUNCHERS)}")
-    options = _options(
-        pattern,
-        teacher,
-        student,
-        prompts=prompts,
-        instruction=instruction,
-        max_new_tokens=max_new_tokens,
-        allow_cloud=allow_cloud,
-    )
+    if foreign := sorted(given - LAUNCHERS[on].takes):
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in foreign)
+        raise InputError(f"--on {on} has no use for {names}; leave that out")
+    if "machine" not in given:
+        accelerator = accelerator or "NVIDIA_L4"
+    rented = Machine(machine, accelerator, count, spot, image, service_account, config)
+    asked = Launch(options, output, dry_run, cancel, role, logs, rented)
     _quiet()
     try:
         with _installed():
-            import_module(LAUNCHERS[on]).launch(Launch(options, role, output, logs, dry_run, cancel), console, out)
+            folder = import_module(LAUNCHERS[on].module).launch(asked, console, out)
     except KeyboardInterrupt:
-        console.print("the job goes on at the platform; the same command follows it, and --cancel stops it")
+        console.print(
+            "interrupted; a job that was started goes on at the platform: the same command follows it, and --cancel "
+            "stops it"
+        )
         raise typer.Exit(EXIT_INTERRUPTED) from None
+    if folder is not None:
+        _finished(options, folder, records.load(folder / "record.json"))
 
 
 @contextmanager

@@ -6,15 +6,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .teachers.spending import Spending
+from .transfer.config import Processes
 
 
 @dataclass(frozen=True)
 class Options:
-    """The defaults are the command line's, see cli.py."""
+    """The defaults are the command line's, see cli.py.
+
+    ``assistant`` is the open model that bridges what a platform does not give, None for the embedded one. ``processes``
+    share every training. ``answered`` is the identity of a remote teacher whose answers are in the ledger already: nothing is asked, and no
+    package and no key of its platform is needed.
+    """
 
     pattern: str
     teacher: str
     student: str | None
+    assistant: Path | None
     gold: int | None
     prompts: Path | None
     instruction: str
@@ -30,18 +37,38 @@ class Options:
     redact: bool
     spending: Spending
     command: str
+    answered: str | None = None
+    processes: Processes | None = None
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a job of Vertex AI runs on, in Google's own words. ``accelerator`` is None for a machine without one.
+
+    ``count`` is also how many processes --on accelerate starts here, and ``config`` how those share the work.
+    """
+
+    type: str
+    accelerator: str | None
+    count: int
+    spot: bool
+    image: str
+    service_account: str | None
+    config: Path | None = None
 
 
 @dataclass(frozen=True)
 class Launch:
-    """A distillation that a platform does as a whole. ``options.student`` is the platform's name of a model.
+    """A distillation that is done elsewhere; `registry.LAUNCHERS` says which option is whose.
 
-    ``role`` and ``output`` are in the platform's own notation; ``logs`` is where logged prompts and answers lie.
+    On Bedrock ``options.student`` is the platform's name of a model, and ``logs`` is where logged prompts and answers
+    lie. ``role`` and ``output`` are in the platform's own notation.
     """
 
     options: Options
-    role: str | None
     output: str | None
-    logs: str | None
     dry_run: bool
     cancel: bool
+    role: str | None
+    logs: str | None
+    machine: Machine

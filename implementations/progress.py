@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -21,8 +22,11 @@ from rich.progress import (
 Advance = Callable[[int], None]  # told how many of the stage's units are done in all
 
 
+LINE_SECONDS = 30.0  # between two lines about one stage, where there is no bar
+
+
 class Stages:
-    """Shows each stage as a bar; where nobody watches, as one line when it starts and one when it ends."""
+    """Shows each stage as a bar; where nobody watches, as a line when it starts and another now and then."""
 
     def __init__(self, console: Console):
         self.console = console
@@ -32,7 +36,7 @@ class Stages:
         """A bar for ``total`` units, or a spinner when how much there is to do is not known."""
         if not self.console.is_terminal:
             self.console.print(title, highlight=False)
-            yield lambda done: None
+            yield self._lines(title, total)
             return
         columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn()]
         if total is not None:
@@ -43,6 +47,17 @@ class Stages:
             task = progress.add_task(title, total=total)
             yield lambda done: progress.update(task, completed=done)
             progress.update(task, total=total or 1, completed=total or 1)
+
+    def _lines(self, title: str, total: int | None) -> Advance:
+        said = time.monotonic()
+
+        def advance(done: int) -> None:
+            nonlocal said
+            if total is not None and time.monotonic() - said >= LINE_SECONDS:
+                said = time.monotonic()
+                self.console.print(f"{title}: {done} of {total}", highlight=False)
+
+        return advance
 
 
 @contextmanager

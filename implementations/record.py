@@ -265,6 +265,12 @@ def write_atomic(path: Path, text: str) -> None:
     part.replace(path)
 
 
+def link(path: Path, target: Path) -> None:
+    """``path`` points to ``target`` by a relative path, so the work folder can be moved as a whole."""
+    path.unlink(missing_ok=True)
+    path.symlink_to(os.path.relpath(target, path.parent), target_is_directory=True)
+
+
 def code_sha256(pattern: str, root: Path = ROOT) -> str:
     """A hash of the code that runs ``pattern``, blind to comments, docstrings and spacing (inside strings too).
 

@@ -166,8 +166,36 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-# Where `distill launch` has a whole distillation done: what --on says, and the module whose ``launch`` does it.
-LAUNCHERS = {"bedrock": "implementations.compute.bedrock"}
+@dataclass(frozen=True)
+class Launcher:
+    """Where `distill launch` has a distillation done. ``module`` has the ``launch`` that does it.
+
+    ``takes`` names the options of the command line that mean something there.
+    """
+
+    module: str
+    takes: frozenset[str]
+
+
+LAUNCHED = frozenset("pattern on teacher student prompts instruction max_new_tokens allow_cloud dry_run cancel".split())
+RUN_THERE = frozenset("gold smoke record seed seeds skip_empty workdir".split())
+COLLECTED_HERE = frozenset("budget_usd concurrency batch price_input price_output".split())
+
+# By what --on says.
+LAUNCHERS = {
+    "accelerate": Launcher(
+        "implementations.compute.accelerate",
+        (LAUNCHED - {"cancel"}) | RUN_THERE | COLLECTED_HERE | {"assistant", "device", "redact", "count", "config"},
+    ),
+    "bedrock": Launcher("implementations.compute.bedrock", LAUNCHED | {"role", "output", "logs"}),
+    "vertex": Launcher(
+        "implementations.compute.vertex",
+        LAUNCHED
+        | RUN_THERE
+        | COLLECTED_HERE
+        | {"assistant", "output", "machine", "accelerator", "count", "spot", "image", "service_account"},
+    ),
+}
 
 
 def cell(recipe: Recipe, platform: Platform) -> CellStatus:

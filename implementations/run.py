@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -28,11 +27,12 @@ from .evaluation.measure import Scoreboard, verdict
 from .options import Options
 from .progress import Stages
 from .recipes.arms import Outcome, Setup
-from .record import ArmKind, Model, Record, Serving, Stage, write_atomic
+from .record import ArmKind, Model, Record, Serving, Stage, link, write_atomic
 from .registry import RECIPES, Signal
 from .settings import Plan, make_plan, make_task, recipe_of
 from .tasks.task import Item, Task
 from .teachers import embedded
+from .teachers.answered import AnsweredTeacher
 from .teachers.local import EXPECTED, check_folder, load
 from .teachers.open import check_remote, leaves_machine, notes, open_remote
 from .teachers.teacher import RemoteTeacher, Teacher
@@ -54,7 +54,7 @@ def execute(options: Options, console: Console) -> tuple[Path, Record]:
     task = make_task(options)
     plan = make_plan(options, task)
     code, commit = records.code_sha256(options.pattern), environment.commit()
-    with Workspace(options.workdir, code, stages, options.device, options.spending) as work:
+    with Workspace(options.workdir, code, stages, options.device, options.spending, options.processes) as work:
         return _execute(options, console, work, task, plan, dtype, commit)
 
 
@@ -69,9 +69,9 @@ def _execute(
         if options.prompts and leaves_machine(teacher):
             console.print(f"leaves   in your prompts: {privacy.summary(item.prompt for item in task.items)}")
         work.redactor = privacy.Redactor(options.workdir / "redacted.sqlite") if options.redact else None
-    base, base_name = (teacher.folder, teacher.name) if teacher.folder else (_embedded(work), embedded.NAME)
+    base, base_name = _base(options, work, teacher)
     start, student_name = _student(options, work, base, base_name)
-    if RECIPES[options.pattern].needs is not Signal.TEXT:
+    if base and RECIPES[options.pattern].needs is not Signal.TEXT:
         shared_vocabulary(start, base)  # before anything is spent on what could not be learnt
     described = {
         "pattern": options.pattern,
@@ -79,6 +79,7 @@ def _execute(
         "task": [task.name, task.instruction, task.max_new_tokens],
         "teacher": teacher.identity,
         "student": work.identity(start),
+        "base": work.identity(base) if base else None,
         "plan": asdict(plan),
         "dtype": dtype,
         "redact": options.redact,
@@ -88,7 +89,7 @@ def _execute(
     folder = options.workdir / f"{options.pattern}-{platform}-{'smoke-' if options.smoke else ''}{digest[:8]}"
     if (folder / "record.json").exists():
         console.print(f"{folder} is finished; delete it to run again")
-        _link(options.workdir / "latest", folder)
+        link(options.workdir / "latest", folder)
         try:
             return folder, records.load(folder / "record.json")
         except records.RecordError as error:
@@ -127,9 +128,9 @@ def _execute(
         student = _model(student_name, outcome.student, dtype)
         record = _record(described, plan, task, outcome, board, served, learnt_from, student)
         _write_items(folder / "items.jsonl", task, outcome)
-        _link(folder / "student", outcome.student)
+        link(folder / "student", outcome.student)
         records.save(record, folder / "record.json")
-        _link(options.workdir / "latest", folder)
+        link(options.workdir / "latest", folder)
     return folder, record
 
 
@@ -147,12 +148,15 @@ def _check_device(device: str) -> str:
 def _settings(options: Options) -> dict[str, str]:
     """The options that make this another experiment than the recipe's own; where it ran is not among them."""
     changed = {"gold": options.gold, "student": options.student, "seed": options.seed or None}
+    changed["assistant"] = options.assistant and options.assistant.resolve().name
     return {name: str(value) for name, value in changed.items() if value is not None}
 
 
 def _teacher(options: Options, work: Workspace) -> Teacher:
     """The model that answers: the embedded one, ``local:PATH``, or one behind a platform."""
     platform, _, model = options.teacher.partition(":")
+    if options.answered:
+        return AnsweredTeacher(options.teacher, options.answered)
     if platform != "local":
         return open_remote(options.teacher)
     if not model:
@@ -170,15 +174,29 @@ def _embedded(work: Workspace) -> Path:
     return folder
 
 
-def _student(options: Options, work: Workspace, base: Path, base_name: str) -> tuple[Path, str]:
-    """The untrained student's folder and name: a number of the layers of ``base``, or any local model.
+def _base(options: Options, work: Workspace, teacher: Teacher) -> tuple[Path | None, str]:
+    """The open model that students are cut from, and its name: the teacher, where its weights are here.
 
-    ``base`` is the teacher where its weights are here, else the embedded model.
+    Else the assistant that bridges what a platform does not give; None where there is nothing to bridge.
+    """
+    if teacher.folder:
+        return teacher.folder, teacher.name
+    if options.assistant:
+        return _check_model(options.assistant, "--assistant"), options.assistant.resolve().name
+    bridged = RECIPES[options.pattern].needs is not Signal.TEXT
+    return (_embedded(work) if bridged else None), embedded.NAME
+
+
+def _student(options: Options, work: Workspace, base: Path | None, base_name: str) -> tuple[Path, str]:
+    """The untrained student's folder and name: any local model, or a number of the layers of ``base``.
+
+    Where that is None, they are the embedded model's layers.
     """
     spec = options.student or (SMOKE_LAYERS if options.smoke else recipe_of(options).STUDENT_LAYERS)
     if not spec.isdigit():
         path = _check_model(Path(spec), "--student")
         return path, path.resolve().name
+    base = base or _embedded(work)
     try:
         return work.cut(base, int(spec)), f"{base_name}, {spec} layers kept"
     except AttributeError as error:
@@ -361,9 +379,3 @@ def _write_items(path: Path, task: Task, outcome: Outcome) -> None:
 
 def _marked(task: Task, answer: str, item: Item) -> dict:
     return task.marks(answer, item)._asdict()
-
-
-def _link(link: Path, target: Path) -> None:
-    """``link`` points to ``target`` by a relative path, so the work folder can be moved as a whole."""
-    link.unlink(missing_ok=True)
-    link.symlink_to(os.path.relpath(target, link.parent), target_is_directory=True)

@@ -32,10 +32,9 @@ from .teachers.spending import Spending
 from .teachers.teacher import RemoteTeacher, Request, Teacher
 from .transfer import processes, students, trainer
 from .transfer.chat import row
-from .transfer.config import TrainConfig
+from .transfer.config import Processes, TrainConfig
 from .transfer.device import compute_dtype, pick_device
 from .transfer.job import Job
-from .transfer.processes import Processes
 from .transfer.signals import cache_key
 
 Pairs = list[tuple[str, str]]  # (prompt, answer)

@@ -18,11 +18,10 @@ from implementations.teachers.local import content_hash, load
 from implementations.transfer import processes, students
 from implementations.transfer.chat import row
 from implementations.transfer.collate import RightPadding
-from implementations.transfer.config import Divergence, Loss, Source, TrainConfig
+from implementations.transfer.config import Divergence, Loss, Processes, Source, TrainConfig
 from implementations.transfer.heads import adjustment, check_head, last_hidden
 from implementations.transfer.job import Job
 from implementations.transfer.objective import Objective, Teacher, learning
-from implementations.transfer.processes import Processes
 from implementations.transfer.trainer import DistillationTrainer, save, train
 
 PAIRS = [

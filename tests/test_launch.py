@@ -198,7 +198,7 @@ def test_interrupted_and_cancelled(serve, monkeypatch, capsys):
     with monkeypatch.context() as interrupted:
         interrupted.setattr(bedrock.time, "sleep", interrupt)
         assert distill(monkeypatch, *COMMAND) == 130
-    assert "the job goes on at the platform" in capsys.readouterr().err
+    assert "a job that was started goes on at the platform" in capsys.readouterr().err
     assert distill(monkeypatch, *COMMAND, "--cancel") == 0
     assert re.search(r"^arn:aws:bedrock:\S+ is Stopped$", capsys.readouterr().out, re.MULTILINE)
     assert len(requests(server)) == 1 and sum(call.path.endswith("/stop") for call in server.calls) == 1

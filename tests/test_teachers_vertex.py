@@ -17,10 +17,10 @@ from platforms import PLATFORMS
 from protocols import vertex as protocol
 
 from implementations.errors import InputError
+from implementations.teachers.google_cloud import endpoint
 from implementations.teachers.spending import BATCH_FROM, Spending
 from implementations.teachers.teacher import BatchTeacher, Busy, Dropped, Kind, Rejected, RemoteTeacher, Request
 from implementations.teachers.vertex import VertexTeacher, open_teacher
-from implementations.teachers.vertex_batch import _endpoint
 
 MODEL = "gemini-2.5-flash"
 REQUEST = Request("say it loudly", "a b c", 8)
@@ -705,11 +705,11 @@ def test_credentials_that_are_refused_for_jobs(serve):
 
 
 def test_where_jobs_go(monkeypatch):
-    places = {location: _endpoint(location) for location in ("global", "us", "europe-west4")}
+    places = {location: endpoint(location) for location in ("global", "us", "europe-west4")}
     assert places == {
         "global": "aiplatform.googleapis.com",
         "us": "aiplatform.us.rep.googleapis.com",
         "europe-west4": "europe-west4-aiplatform.googleapis.com",
     }
     monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", "https://eu-aiplatform.googleapis.com/")
-    assert _endpoint("global") == "https://eu-aiplatform.googleapis.com"
+    assert endpoint("global") == "https://eu-aiplatform.googleapis.com"

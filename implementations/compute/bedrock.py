@@ -94,6 +94,7 @@ def _checked(asked: Launch) -> BedrockTeacher:
             f"{options.pattern}: Bedrock distils from its teacher's text alone; use `distill run`",
         ),
         (platform != "bedrock" or not model, f"--teacher {options.teacher}: give a model of Bedrock's, bedrock:MODEL"),
+        (not options.student, "--student: give Bedrock's id of the model to train"),
         (not re.fullmatch(ROLE, asked.role or ""), "--role: give the service role, arn:aws:iam::ACCOUNT:role/NAME"),
         (not re.fullmatch(S3, asked.output or ""), "--output: give a folder in S3, s3://BUCKET/FOLDER"),
         (asked.logs and not re.fullmatch(S3, asked.logs), "--logs: give the logs' folder in S3, s3://BUCKET/FOLDER"),

@@ -40,7 +40,8 @@ STAGES = {
 
 @dataclass(frozen=True)
 class Setup:
-    """What a recipe works with. ``start`` is the untrained student's folder, ``base`` the model it was cut from.
+    """What a recipe works with. ``start`` is the untrained student's folder; ``base`` the open model to make an assistant
+    of, None where the recipe needs none.
 
     A ``teacher`` whose weights are not on this machine answers as it is: it cannot be tuned here.
     """
@@ -48,7 +49,7 @@ class Setup:
     work: Workspace
     task: Task
     teacher: Teacher
-    base: Path
+    base: Path | None
     start: Path
     sizes: Sizes
     seeds: list[int]

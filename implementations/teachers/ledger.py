@@ -179,6 +179,22 @@ class Ledger:
         with self._errors(), self._db:
             self._db.executemany(INSERT, rows)
 
+    def extract(self, path: Path, teacher: str, requests: list[Request]) -> None:
+        """Write a ledger to ``path`` that has what became of ``requests``, and nothing else."""
+        keys = list({request.key(teacher) for request in requests})
+        with Ledger(path):
+            pass  # its tables
+        with self._errors():
+            self._db.execute("ATTACH ? AS other", (str(path),))
+            with self._db:
+                for part in _parts(keys):
+                    wanted = f"WHERE key IN ({_marks(part)})"
+                    self._db.execute(f"INSERT INTO other.answers SELECT * FROM answers {wanted}", part)
+                    columns = "id, key, teacher, outcome, reason, usd, at"
+                    rows = f"SELECT {columns} FROM attempts {wanted}"
+                    self._db.execute(f"INSERT INTO other.attempts ({columns}) {rows}", part)
+            self._db.execute("DETACH other")
+
     def __len__(self) -> int:
         return self._db.execute("SELECT count(*) FROM answers").fetchone()[0]
 

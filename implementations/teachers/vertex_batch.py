@@ -14,8 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Collection
 from datetime import UTC, datetime
 from hashlib import sha256
 from tempfile import TemporaryFile
@@ -23,17 +22,15 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from ..errors import InputError
-from .google_cloud import LOGIN, no_access, no_token
-from .teacher import Busy, Dropped, Rejected, Request
-from .wire import digest, failure, lost, needs, said
+from .google_cloud import BUCKET, endpoint, failures
+from .teacher import Dropped, Request
+from .wire import digest, needs
 
 if TYPE_CHECKING:
-    from google.api_core.exceptions import GoogleAPICallError
     from google.auth.credentials import Credentials
     from google.cloud.aiplatform_v1.types import BatchPredictionJob
     from google.cloud.storage import Blob
 
-BUCKET = "GOOGLE_CLOUD_STORAGE_BUCKET"  # the environment variable
 FOLDER = "distillation-patterns"  # in the bucket, for all jobs
 UNFINISHED = {"FAILED", "CANCELLED", "EXPIRED"}
 ENDED = {"SUCCEEDED", "PARTIALLY_SUCCEEDED", *UNFINISHED}
@@ -55,7 +52,7 @@ class Batches:
         self.parent = f"projects/{project}/locations/{location}"
         # Over REST, as Google's own layer above this client does at the global location.
         self._service = JobServiceClient(
-            credentials=credentials, transport="rest", client_options={"api_endpoint": _endpoint(location)}
+            credentials=credentials, transport="rest", client_options={"api_endpoint": endpoint(location)}
         )
         self._storage = storage.Client(project=project, credentials=credentials)
 
@@ -68,7 +65,7 @@ class Batches:
         bucket, folder = _bucket(), f"{FOLDER}/{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid4().hex[:8]}"
         keys = json.dumps(self._keys(requests))
         lines = "".join(json.dumps({"request": row}) + "\n" for row in rows.values())
-        with self._failures(bucket):
+        with failures(self.name, bucket):
             await asyncio.to_thread(self._upload, bucket, f"{folder}/keys.json", keys)
             await asyncio.to_thread(self._upload, bucket, f"{folder}/requests.jsonl", lines)
         job = {
@@ -84,7 +81,7 @@ class Batches:
             },
         }
         create = self._service.create_batch_prediction_job
-        with self._failures():
+        with failures(self.name):
             started = await asyncio.to_thread(
                 create, parent=self.parent, batch_prediction_job=job, timeout=self.timeout
             )
@@ -98,7 +95,7 @@ class Batches:
         def every_page() -> list[BatchPredictionJob]:
             return list(self._service.list_batch_prediction_jobs(request, timeout=self.timeout))
 
-        with self._failures():
+        with failures(self.name):
             jobs = await asyncio.to_thread(every_page)
         return [job.name for job in sorted(jobs, key=lambda job: job.create_time, reverse=True)]
 
@@ -113,7 +110,7 @@ class Batches:
         if state not in ENDED:
             raise Dropped("the job has not ended", billed=False)
         bucket, folder = _place(seen)
-        with self._failures(bucket):
+        with failures(self.name, bucket):
             keys = await asyncio.to_thread(self._download_keys, bucket, folder)
             left = {key for alike in keys.values() for key in alike.values()}
             for blob in await asyncio.to_thread(self._answers, bucket, folder) if keys else ():
@@ -128,11 +125,11 @@ class Batches:
             yield key, Dropped(_why(seen, state), billed=False)
 
     async def cancel(self, job: str) -> None:
-        with self._failures():
+        with failures(self.name):
             await asyncio.to_thread(self._service.cancel_batch_prediction_job, name=job, timeout=self.timeout)
 
     async def _get(self, job: str) -> BatchPredictionJob:
-        with self._failures():
+        with failures(self.name):
             return await asyncio.to_thread(self._service.get_batch_prediction_job, name=job, timeout=self.timeout)
 
     def _title(self, keys: Collection[str]) -> str:
@@ -166,40 +163,6 @@ class Batches:
         blobs = self._storage.list_blobs(bucket, prefix=f"{folder}/answers/", timeout=self.timeout, retry=None)
         return [blob for blob in blobs if blob.name.endswith(".jsonl")]
 
-    @contextmanager
-    def _failures(self, bucket: str = "") -> Iterator[None]:
-        """Turn what the SDKs raise into Busy, Dropped, Rejected or InputError; ``bucket`` is the one that was asked."""
-        from google.api_core.exceptions import GoogleAPICallError
-        from google.auth.exceptions import GoogleAuthError
-
-        try:
-            yield
-        except GoogleAuthError as error:
-            raise no_token(self.name, error) from None
-        except GoogleAPICallError as error:
-            raise self._failure(error, bucket) from None
-        except Exception as error:
-            raise lost(error) from None
-
-    def _failure(self, error: GoogleAPICallError, bucket: str) -> Busy | Dropped | Rejected | InputError:
-        status = error.code or 500
-        if bucket and status == 404:
-            return InputError(
-                f"{self.name}: there is no bucket gs://{bucket} (HTTP 404); check {BUCKET}, or run: gcloud storage "
-                f"buckets create gs://{bucket}"
-            )
-        if bucket and status in (401, 403):
-            return InputError(
-                f"{self.name}: Google Cloud refused access to gs://{bucket} (HTTP {status}); give the account "
-                f"roles/storage.objectUser on it, or {LOGIN}"
-            )
-        if status in (401, 403):
-            return no_access(self.name, status)
-        # The message follows method and address, and cannot repeat a prompt: those are in files alone.
-        message = error.message.partition(": ")[2] or error.message
-        headers = getattr(error.response, "headers", {})
-        return failure(status, said(message, Request("", "", 0)), headers.get("retry-after"))
-
 
 def why_no_bucket() -> str:
     """Why jobs cannot have files here, and what to do; empty when they can."""
@@ -208,17 +171,6 @@ def why_no_bucket() -> str:
 
 def _bucket() -> str:
     return os.environ.get(BUCKET, "").removeprefix("gs://").rstrip("/")
-
-
-def _endpoint(location: str) -> str:
-    """Where the models' SDK goes too; this one knows neither its variable nor every location."""
-    if elsewhere := os.environ.get("GOOGLE_VERTEX_BASE_URL"):
-        return elsewhere.rstrip("/")
-    if location == "global":
-        return "aiplatform.googleapis.com"
-    if location in ("us", "eu"):
-        return f"aiplatform.{location}.rep.googleapis.com"
-    return f"{location}-aiplatform.googleapis.com"
 
 
 def _state(job: BatchPredictionJob) -> str:

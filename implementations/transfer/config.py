@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 
 class Divergence(StrEnum):
@@ -53,3 +54,11 @@ class TrainConfig:
     seed: int = 0
     checkpoint_seconds: float = 60.0
     loss: Loss = TEXT_ALONE
+
+
+@dataclass(frozen=True)
+class Processes:
+    """How many share a training, and how: an accelerate configuration (FSDP, DeepSpeed), or plainly."""
+
+    count: int
+    config: Path | None = None

@@ -14,29 +14,22 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
 from ..record import ROOT, Curve
+from .config import Processes
 from .job import Job
 from .trainer import FINISHED
 
 
-@dataclass(frozen=True)
-class Processes:
-    """How many, and how accelerate is to share the work: an accelerate configuration (FSDP, DeepSpeed), or plainly."""
-
-    count: int
-    config: Path | None = None
-
-    def command(self, device: str) -> list[str]:
-        """What starts them."""
-        if device == "cpu":
-            return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(self.count)]
-        config = ["--config_file", str(self.config)] if self.config else ["--multi_gpu"] if self.count > 1 else []
-        plain = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-        return [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(self.count), *config, *plain]
+def command(processes: Processes, device: str) -> list[str]:
+    """What starts them; ``device`` is cpu or cuda."""
+    if device == "cpu":
+        return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes.count)]
+    how = ["--config_file", str(processes.config)] if processes.config else ["--multi_gpu"]
+    plain = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    return [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(processes.count), *how, *plain]
 
 
 def train(job: Job, device: str, processes: Processes, on_step: Callable[[int], None]) -> Curve:
@@ -44,14 +37,20 @@ def train(job: Job, device: str, processes: Processes, on_step: Callable[[int], 
     job.folder.mkdir(parents=True, exist_ok=True)
     path, log = job.folder / "job.json", job.folder / "processes.log"
     job.write(path)
-    command = [*processes.command(device), "-m", __name__, str(path.resolve()), str(processes.count), device]
+    started_by = [*command(processes, device), "-m", __name__, str(path.resolve()), str(processes.count), device]
     threads = str(max(1, (os.cpu_count() or 1) // processes.count))
     environment = {"OMP_NUM_THREADS": threads} | os.environ if device == "cpu" else os.environ
     # In a session of their own, so that an interrupt ends this process and this process ends those, all of them.
     with (
         log.open("w") as errors,
         subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT, env=environment, start_new_session=True
+            started_by,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            cwd=ROOT,
+            env=environment,
+            start_new_session=True,
         ) as started,
     ):
         try:

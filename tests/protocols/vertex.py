@@ -1,18 +1,22 @@
-"""Vertex AI's REST interface to Gemini and its batch jobs, the part of Cloud Storage's JSON interface that jobs need,
-and the token exchange of workload identity federation."""
+"""Vertex AI's REST interface to Gemini, its batch jobs and custom jobs, the part of Cloud Storage's JSON interface that
+jobs need, and the token exchange of workload identity federation."""
 
 from __future__ import annotations
 
 import base64
 import itertools
 import json
+import os
 import random
 import re
+import signal
+import subprocess
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -26,14 +30,92 @@ def respond(
     outcome: Callable[[int, str], str] = lambda row, prompt: "succeeded",
     polls: int = 0,
     ends: str = "SUCCEEDED",
+    machines: Machines | None = None,
 ) -> Callable[[Call], Reply]:
     """Answers what ``model`` writes, with its log-probabilities where they are asked for.
 
     ``outcome(row, prompt)`` is what becomes of each request of a job: succeeded, missing, or the code of an error such
     as INTERNAL. A job ends after ``polls`` more questions about it, in the state ``ends``; when that is FAILED, no
-    request has an answer.
+    request has an answer. ``machines`` is where custom jobs run.
     """
-    return _Api(model, outcome, polls, ends).respond
+    return _Api(model, outcome, polls, ends, machines).respond
+
+
+@dataclass
+class Machines:
+    """Where custom jobs run: processes in folders of their own, with nothing of the environment but ``environment``.
+
+    ``command`` runs in place of what a job's container would. ``preempt`` says of an object that was just stored
+    whether the machines are taken away now; those that are come again as new ones.
+    """
+
+    folder: Path
+    environment: dict[str, str]
+    command: list[str] | None = None
+    preempt: Callable[[str], bool] = lambda name: False
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)  # by the job's name
+    started: int = 0
+    taken: int = 0
+
+    def start(self, name: str, container: dict[str, Any]) -> None:
+        self.started += 1
+        (here := self.folder / f"machine-{self.started}").mkdir(parents=True)
+        own = {variable["name"]: variable["value"] for variable in container.get("env", [])}
+        with (here / "console").open("wb") as console:
+            self.running[name] = subprocess.Popen(
+                self.command or [*container["command"], *container["args"]],
+                cwd=here,
+                env=self.environment | {"HOME": str(here), "TMPDIR": str(here)} | own,
+                stdout=console,
+                stderr=console,
+                start_new_session=True,
+            )
+
+    def stored(self, name: str) -> None:
+        if self.preempt(name):
+            self.taken += 1
+            self.close()
+
+    def close(self) -> None:
+        """Take all machines away, with whatever runs on them and without a word."""
+        for process in self.running.values():
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+class CustomJob:
+    """A custom job on one machine. A machine that was taken away is replaced by a new one, at most six times."""
+
+    def __init__(self, name: str, body: dict[str, Any], machines: Machines):
+        self.machines = machines
+        self.shown = {**body, "name": name, "createTime": _now(), "state": STATES["PENDING"]}
+        self._start()
+
+    def _start(self) -> None:
+        [pool] = self.shown["jobSpec"]["workerPoolSpecs"]
+        self.machines.start(self.shown["name"], pool["containerSpec"])
+
+    def look(self) -> dict[str, Any]:
+        """The resource, as it is told."""
+        if self.shown["state"] in (STATES["PENDING"], STATES["RUNNING"]):
+            status = self.machines.running[self.shown["name"]].poll()
+            if status is None:
+                self.shown["state"] = STATES["RUNNING"]
+            elif status == 0:
+                self.shown["state"] = STATES["SUCCEEDED"]
+            elif status == -signal.SIGKILL and self.machines.taken <= 6:
+                self._start()
+                self.shown["state"] = STATES["PENDING"]
+            else:
+                self.shown["state"] = STATES["FAILED"]
+                why = f"The replica workerpool0-0 exited with a non-zero status of {status}."
+                self.shown["error"] = {"code": 3, "message": why}
+        return self.shown
+
+    def cancel(self) -> None:
+        self.machines.running[self.shown["name"]].terminate()
+        self.shown["state"] = STATES["CANCELLED"]
 
 
 @dataclass
@@ -48,6 +130,8 @@ class _Api:
     outcome: Callable[[int, str], str]
     polls: int
     ends: str
+    machines: Machines | None
+    customs: list[CustomJob] = field(default_factory=list)  # oldest first
     jobs: dict[str, _Job] = field(default_factory=dict)  # by resource name, oldest first
     files: dict[str, bytes] = field(default_factory=dict)  # in the bucket
     uploads: dict[str, tuple[str, bytearray]] = field(default_factory=dict)  # resumable ones: name and what has come
@@ -66,6 +150,9 @@ class _Api:
             case ["v1", *resource] if "batchPredictionJobs" in call.path:
                 with self.lock:
                     return self._batch(call, "/".join(resource))
+            case ["v1", *resource] if "customJobs" in call.path:
+                with self.lock:
+                    return self._custom(call, "/".join(resource))
             case [*_, last] if last.endswith(":countTokens"):
                 text = f"{_instruction(call.json)} {_prompt(call.json)}"
                 return Reply({"totalTokens": len(text.split()), "totalBillableCharacters": 1})
@@ -146,6 +233,23 @@ class _Api:
         answer = {} if status else self._generate(request)
         return {"status": status, "processed_time": _now(), "request": echo, "response": answer}
 
+    # -- custom jobs
+
+    def _custom(self, call: Call, resource: str) -> Reply:
+        if call.method == "POST" and resource.endswith("/customJobs"):
+            job = CustomJob(f"{resource}/{next(self.numbers)}", call.json, self.machines)
+            self.customs.append(job)
+            return Reply(job.shown)
+        if resource.endswith("/customJobs"):
+            [title] = re.fullmatch(r'display_name="(.*)"', call.query["filter"]).groups()
+            return Reply({"customJobs": [j.look() for j in self.customs if j.shown["displayName"] == title]})
+        name, _, verb = resource.partition(":")
+        [job] = [job for job in self.customs if job.shown["name"] == name]
+        if verb == "cancel":
+            job.cancel()
+            return Reply({})
+        return Reply(job.look())
+
     # -- Cloud Storage
 
     def _storage(self, call: Call) -> Reply:
@@ -159,6 +263,9 @@ class _Api:
             return Reply({"kind": "storage#objects", "items": found})
         if (data := self.files.get(name[1:])) is None:
             return error(404, "NOT_FOUND", f"No such object: {bucket}{name}")
+        if call.method == "DELETE":
+            del self.files[name[1:]]
+            return Reply(b"", 204)
         return Reply(data, headers={"X-Goog-Hash": f"crc32c={_checksum(data)}"})
 
     def _upload(self, call: Call) -> Reply:
@@ -181,13 +288,15 @@ class _Api:
 
     def _stored(self, name: str, data: bytes) -> Reply:
         self.files[name] = data
+        if self.machines:
+            self.machines.stored(name)
         return Reply(_object(name, data))
 
 
 BUCKET = "distillation"
 PAGE = 50  # jobs in one reply
 # As numbers, for which the SDK asks.
-STATES = {"RUNNING": 3, "SUCCEEDED": 4, "FAILED": 5, "CANCELLED": 7, "EXPIRED": 9}
+STATES = {"PENDING": 2, "RUNNING": 3, "SUCCEEDED": 4, "FAILED": 5, "CANCELLED": 7, "EXPIRED": 9}
 CODES = {"INVALID_ARGUMENT": 400, "RESOURCE_EXHAUSTED": 429, "INTERNAL": 500, "UNAVAILABLE": 503}
 
 
