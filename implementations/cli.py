@@ -12,6 +12,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -78,8 +79,8 @@ Student = Annotated[
 Assistant = Annotated[
     Path | None,
     typer.Option(
-        help="The folder of the open model that bridges: tuned on the answers of a platform that does not give what the "
-        "pattern needs, it gives the rest, and the student is cut from it. (default: the embedded model)"
+        help="The folder of the open model that bridges: tuned on the answers of a platform that does not give what "
+        "the pattern needs, it gives the rest, and the student is cut from it. (default: the embedded model)"
     ),
 ]
 Gold = Annotated[
@@ -190,7 +191,7 @@ def _options(
         record=record,
         seed=seed,
         seeds=seeds,
-        device=_one_gpu(device),
+        device=device,
         workdir=workdir,
         skip_empty=skip_empty,
         allow_cloud=allow_cloud,
@@ -220,6 +221,7 @@ def _with_options(command: Callable[..., None]) -> Callable[..., None]:
 @_with_options
 def run(options: Options) -> None:
     """Run a pattern: ask the teacher, train the student and its control, measure, report."""
+    options = replace(options, device=_one_gpu(options.device))
     _quiet()
     with console.status("Loading torch and transformers"), _installed():
         from .run import execute

@@ -14,8 +14,8 @@ class Options:
     """The defaults are the command line's, see cli.py.
 
     ``assistant`` is the open model that bridges what a platform does not give, None for the embedded one. ``processes``
-    share every training. ``answered`` is the identity of a remote teacher whose answers are in the ledger already: nothing is asked, and no
-    package and no key of its platform is needed.
+    share every training, where several do. ``answered`` is the identity of a remote teacher whose answers are in the
+    ledger already: nothing is asked, and no package and no key of its platform is needed.
     """
 
     pattern: str

@@ -185,7 +185,10 @@ COLLECTED_HERE = frozenset("budget_usd concurrency batch price_input price_outpu
 LAUNCHERS = {
     "accelerate": Launcher(
         "implementations.compute.accelerate",
-        (LAUNCHED - {"cancel"}) | RUN_THERE | COLLECTED_HERE | {"assistant", "device", "redact", "count", "config"},
+        (LAUNCHED - {"cancel"})
+        | RUN_THERE
+        | COLLECTED_HERE
+        | {"assistant", "device", "redact", "count", "config", "answered"},
     ),
     "bedrock": Launcher("implementations.compute.bedrock", LAUNCHED | {"role", "output", "logs"}),
     "vertex": Launcher(

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from implementations.progress import Stages
 from implementations.recipes import sequence_level
+from implementations.recipes.arms import Setup
 from implementations.tasks.clinical_summary import ClinicalSummary
 from implementations.tasks.task import Sizes
 from implementations.teachers import local
@@ -36,12 +37,13 @@ def main() -> None:
     local.generate = watched
     work = Workspace(workdir, "test", Stages(Console(stderr=True)), "cpu")
     steps = TrainConfig(steps=12, learning_rate=1e-3, batch=4, checkpoint_seconds=0.0)
-    outcome = sequence_level.run(
-        work,
-        ClinicalSummary(),
-        work.model(model, "tiny"),
-        work.cut(model, 2),
-        Sizes(gold=8, dev=0, transfer=24, heldout=4, unseen=2),
+    setup = Setup(
+        work=work,
+        task=ClinicalSummary(),
+        teacher=work.model(model, "tiny"),
+        base=None,
+        start=work.cut(model, 2),
+        sizes=Sizes(gold=8, dev=0, transfer=24, heldout=4, unseen=2),
         seeds=[0],
         teacher_training=steps,
         student_training=steps,
@@ -49,6 +51,7 @@ def main() -> None:
         skip_empty=False,
         keep_truncated=True,
     )
+    outcome = sequence_level.run(setup)
     print("student", work.identity(outcome.student))
     for arm in outcome.arms:
         for curve in arm.training:

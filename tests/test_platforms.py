@@ -18,6 +18,7 @@ from implementations.record import ArmKind
 from implementations.teachers import gate, remote
 from implementations.teachers.collect import Collector
 from implementations.teachers.ledger import Ledger, Outcome
+from implementations.teachers.local import content_hash
 from implementations.teachers.open import open_remote
 from implementations.teachers.prices import given
 from implementations.teachers.spending import Spending
@@ -44,25 +45,36 @@ def test_every_offered_platform_is_here():
     assert offered == {platform.teacher.partition(":")[0] for platform in PLATFORMS.values()}
 
 
+@pytest.mark.parametrize("pattern", registry.RECIPES)
 @pytest.mark.parametrize("name", PLATFORMS)
-def test_cell(name, tiny, small, tmp_path, monkeypatch, capsys):
-    """`distill run sequence-level --teacher X --smoke`, and once more: nothing is asked twice."""
+def test_cell(pattern, name, tiny, small, tmp_path, monkeypatch, capsys):
+    """`distill run PATTERN --teacher X --smoke`, and once more: nothing is asked twice."""
     teacher = PLATFORMS[name].teacher
-    command = ("run", "sequence-level", "--teacher", teacher, "--smoke", "--skip-empty", "--student", small)
+    slug = teacher.partition(":")[0]
+    command = ("run", pattern, "--teacher", teacher, "--smoke", "--skip-empty", "--student", small)
     command += ("--workdir", tmp_path / "work", "--price-input", 1, "--price-output", 5, "--budget-usd", 1)
+    bridged = registry.cell(registry.RECIPES[pattern], registry.PLATFORMS[slug]) is registry.CellStatus.BRIDGED
+    if bridged:
+        command += ("--assistant", tiny)
+    before = content_hash(tiny)
     with serving(name, TinyModel(tiny), tmp_path, monkeypatch) as server:
         assert distill(monkeypatch, *command) == 0, capsys.readouterr().err
         calls = [call for call in server.calls if PLATFORMS[name].asks(call)]
-        [folder] = (tmp_path / "work").glob(f"sequence-level-{teacher.partition(':')[0]}-smoke-*")
+        [folder] = (tmp_path / "work").glob(f"{pattern}-{slug}-smoke-*")
         (folder / "record.json").unlink()
         assert distill(monkeypatch, *command) == 0, capsys.readouterr().err
         assert len([call for call in server.calls if PLATFORMS[name].asks(call)]) == len(calls)
     measured = record.load(folder / "record.json")
-    assert measured.platform == teacher.partition(":")[0] and measured.teacher.name == teacher
-    assert {arm.kind for arm in measured.arms} == set(ArmKind) - {ArmKind.TEACHER_TUNED}
+    assert measured.platform == slug and measured.teacher.name == teacher
+    arms = {arm.kind: arm for arm in measured.arms}
+    expected = {ArmKind.TEACHER_SHIPPED, ArmKind.STUDENT_BEFORE, ArmKind.STUDENT_GOLD, ArmKind.STUDENT_DISTILLED}
+    assert set(arms) == expected | ({ArmKind.TEACHER_ASSISTANT, ArmKind.STUDENT_HARD} if bridged else set())
     assert measured.collection.asked == 8 and measured.collection.usd > 0 and measured.collection.prompt_tokens > 0
-    [curve] = [c for arm in measured.arms if arm.kind is ArmKind.STUDENT_DISTILLED for c in arm.training]
+    [curve] = arms[ArmKind.STUDENT_DISTILLED].training
     assert len(curve.loss) == 3 and measured.speedup is None
+    assert bool(curve.terms) == bridged  # the assistant's distribution, and nothing but text from the platform
+    assert content_hash(tiny) == before
+    assert content_hash((folder / "student").resolve()) != content_hash(small)
     printed = capsys.readouterr()
     assert "terms" in printed.err and "not legal advice" in printed.err
     written = [path.read_bytes() for path in (tmp_path / "work").rglob("*") if path.is_file()]

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from implementations import record
 from implementations.errors import InputError, disk_errors
 from implementations.options import Options
 from implementations.progress import Stages
-from implementations.recipes import sequence_level
+from implementations.recipes.arms import Setup
 from implementations.record import ArmKind
 from implementations.registry import RECIPES, Signal
 from implementations.settings import make_plan
@@ -37,28 +38,51 @@ TESTS = Path(__file__).parent
 IN_FLIGHT = 4  # prompts in the group that killable.py has under way
 
 
+# The arms of every recipe with a teacher on this machine. Cells of other platforms: test_platforms.py.
+ARMS = {
+    "sequence-level": {
+        ArmKind.TEACHER_SHIPPED,
+        ArmKind.TEACHER_TUNED,
+        ArmKind.STUDENT_BEFORE,
+        ArmKind.STUDENT_GOLD,
+        ArmKind.STUDENT_DISTILLED,
+    },
+}
+ARMS["response-based"] = ARMS["sequence-level"] | {ArmKind.STUDENT_HARD}
+
+
+def test_every_recipe_has_its_arms_here():
+    assert set(ARMS) == set(RECIPES)
+
+
 @pytest.mark.parametrize("pattern", RECIPES)
 def test_local_cell(pattern, tiny, tmp_path):
-    """The teacher stays as it was, the student learns, the declared signal is used. Other cells: test_platforms.py."""
-    assert pattern == "sequence-level", "a new recipe needs its cell here"
+    """The teacher stays as it was, the student learns, and what it learnt from is the signal that was declared."""
     before = content_hash(tiny)
     steps = TrainConfig(steps=12, learning_rate=1e-3, batch=4)
     work = Workspace(tmp_path, "test", Stages(Console(quiet=True)), "cpu")
-    start = work.cut(tiny, 2)
-    outcome = sequence_level.run(
-        work, ClinicalSummary(), work.model(tiny, "tiny"), start, Sizes(8, 0, 24, 4, 2), [0], steps, steps,
-        choose_rates=False, skip_empty=True, keep_truncated=True,
+    setup = Setup(
+        work=work, task=ClinicalSummary(), teacher=work.model(tiny, "tiny"), base=tiny, start=work.cut(tiny, 2),
+        sizes=Sizes(8, 0, 24, 4, 2), seeds=[0], teacher_training=steps, student_training=steps, choose_rates=False,
+        skip_empty=True, keep_truncated=True,
     )  # fmt: skip
+    outcome = import_module(RECIPES[pattern].module).run(setup)
     assert content_hash(tiny) == before
-    assert content_hash(outcome.student) != content_hash(start)
-    assert RECIPES[pattern].needs is Signal.TEXT  # and text is all that the ledger, and so the student, ever got:
-    assert outcome.collection.asked == 24 and len(work.ledger) == 24 + len(ArmKind) * 6
+    assert content_hash(outcome.student) != content_hash(setup.start)
     arms = {arm.kind: arm for arm in outcome.arms}
-    assert set(arms) == set(ArmKind)
-    for kind in (ArmKind.TEACHER_TUNED, ArmKind.STUDENT_GOLD, ArmKind.STUDENT_DISTILLED):
-        [curve] = arms[kind].training
-        assert curve.loss[-1] < curve.loss[0]
+    assert set(arms) == ARMS[pattern]
+    assert outcome.collection.asked == 24 and len(work.ledger) == 24 + len(arms) * 6  # text, and no more, in the ledger
+    caches = list((tmp_path / "signals").glob("*/shard-*"))
+    [distilled] = arms[ArmKind.STUDENT_DISTILLED].training
+    if RECIPES[pattern].needs is Signal.TEXT:
+        assert not caches and not distilled.terms
+    else:  # the tuned teacher's distribution at every token of its answers
+        assert RECIPES[pattern].needs is Signal.LOGITS and caches and distilled.terms["distillation"]
+        [hard] = arms[ArmKind.STUDENT_HARD].training
+        assert not hard.terms and hard.steps == distilled.steps
     for arm in arms.values():
+        for curve in arm.training:
+            assert curve.loss[-1] < curve.loss[0]
         assert [len(answers) for answers in arm.answers["heldout"]] == [4]
         assert [len(answers) for answers in arm.answers["unseen"]] == [2]
 
@@ -71,11 +95,11 @@ def test_smoke_with_the_embedded_teacher(tmp_path, monkeypatch, capsys):
     measured = record.load(folder / "record.json")
     assert measured.smoke and not measured.stale and measured.teacher.layers == 30 and measured.student.layers == 2
     assert measured.teacher.parameters > 130_000_000
-    assert {arm.kind for arm in measured.arms} == set(ArmKind)
+    assert {arm.kind for arm in measured.arms} == ARMS["sequence-level"]
     assert measured.serving["teacher"].latency_p50_s > 0 and measured.serving["student"].peak_memory_mib > 0
     assert measured.task.sizes == {"gold": 4, "dev": 0, "transfer": 8, "heldout": 2, "unseen": 2}
     items = [json.loads(line) for line in (folder / "items.jsonl").read_text().splitlines()]
-    assert len(items) == 4 and set(items[0]["answers"]) == set(ArmKind)
+    assert len(items) == 4 and set(items[0]["answers"]) == ARMS["sequence-level"]
     report = (folder / "report.html").read_text()
     assert "figures mean nothing" in capsys.readouterr().out and "<html" in report
     assert (folder / "student" / "model.safetensors").is_file()
@@ -145,7 +169,7 @@ def test_killed_while_training_it_goes_on_to_the_same_weights(tiny, tmp_path, un
 
 
 BAD = {
-    "no such pattern": (["run", "sequence"], "no pattern 'sequence'; choose one of: sequence-level"),
+    "no such pattern": (["run", "sequence"], "no pattern 'sequence'; choose one of: sequence-level, response-based"),
     "no such platform": (
         ["run", "sequence-level", "--teacher", "nowhere:x"],
         "--teacher nowhere:x: no such platform here; give one of: local:PATH, local, vertex:MODEL, langchain:",
@@ -187,6 +211,14 @@ BAD = {
         "--student {tmp}/broken: cannot be loaded (SafetensorError: ",
     ),
     "no such device": (["run", "sequence-level", "--device", "gpu"], "--device gpu: "),
+    "an assistant at home": (
+        ["run", "response-based", "--assistant", "{tiny}"],
+        "--assistant goes with a teacher behind a platform",
+    ),
+    "an assistant for text": (
+        ["run", "sequence-level", "--assistant", "{tiny}", "--teacher", "claude:x"],
+        "--assistant: sequence-level needs text alone",
+    ),
     "a smoke record": (["run", "sequence-level", "--record", "--smoke"], "--record --smoke: a smoke run's figures"),
     "an instruction alone": (["run", "sequence-level", "--instruction", "Go."], "--instruction goes with --prompts"),
     "no run to report": (["report", "{tmp}"], "{tmp}: no record.json"),
@@ -244,7 +276,8 @@ def test_own_prompts_are_used_whole(tmp_path):
     rows = [{"id": f"g{i}", "prompt": f"gold {i}", "reference": "x"} for i in range(400)]
     rows += [{"id": f"t{i}", "prompt": f"free {i}"} for i in range(1000)]
     (path := tmp_path / "notes.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    fields = {field.name: None for field in dataclasses.fields(Options)} | {"prompts": path, "seed": 0}
+    fields = {field.name: None for field in dataclasses.fields(Options)}
+    fields |= {"pattern": "sequence-level", "prompts": path, "seed": 0}
     plan = make_plan(Options(**fields), task := UserPrompts(path, "", 64))
     drawn = task.splits(plan.sizes, 0)
     assert (len(drawn.gold), len(drawn.transfer), len(drawn.slices["heldout"])) == (300, 1000, 100)

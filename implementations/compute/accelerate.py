@@ -1,4 +1,4 @@
-"""A run whose trainings several processes share: ``distill launch PATTERN --on accelerate --count 8``, on one's own GPUs.
+"""A run whose trainings several processes share, on one's own GPUs: ``distill launch PATTERN --on accelerate``.
 
 It is `distill run` in every other respect: asking, caching and measuring are this process's. With --config, an
 accelerate configuration says how the processes share a model that is too large for one GPU: accelerate_configs/ has one

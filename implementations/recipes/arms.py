@@ -40,8 +40,8 @@ STAGES = {
 
 @dataclass(frozen=True)
 class Setup:
-    """What a recipe works with. ``start`` is the untrained student's folder; ``base`` the open model to make an assistant
-    of, None where the recipe needs none.
+    """What a recipe works with. ``start`` is the untrained student's folder; ``base`` the open model to make an
+    assistant of, None where the recipe needs none.
 
     A ``teacher`` whose weights are not on this machine answers as it is: it cannot be tuned here.
     """

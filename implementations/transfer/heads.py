@@ -20,9 +20,8 @@ def last_hidden(model: PreTrainedModel, input_ids: Tensor, positions: Tensor) ->
 
     Padding is on the right, where a causal model's earlier positions do not see it: no padding mask is needed.
     """
-    given = (
-        {"inputs_embeds": embedded} if (embedded := _lookup(model, input_ids)) is not None else {"input_ids": input_ids}
-    )
+    embedded = _lookup(model, input_ids)
+    given = {"input_ids": input_ids} if embedded is None else {"inputs_embeds": embedded}
     states = model.base_model(**given, attention_mask=causal_mask(model, input_ids), use_cache=False).last_hidden_state
     return states.flatten(0, 1).index_select(0, positions)
 

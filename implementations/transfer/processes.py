@@ -37,20 +37,14 @@ def train(job: Job, device: str, processes: Processes, on_step: Callable[[int], 
     job.folder.mkdir(parents=True, exist_ok=True)
     path, log = job.folder / "job.json", job.folder / "processes.log"
     job.write(path)
-    started_by = [*command(processes, device), "-m", __name__, str(path.resolve()), str(processes.count), device]
+    argv = [*command(processes, device), "-m", __name__, str(path.resolve()), str(processes.count), device]
     threads = str(max(1, (os.cpu_count() or 1) // processes.count))
     environment = {"OMP_NUM_THREADS": threads} | os.environ if device == "cpu" else os.environ
     # In a session of their own, so that an interrupt ends this process and this process ends those, all of them.
     with (
         log.open("w") as errors,
         subprocess.Popen(
-            started_by,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            cwd=ROOT,
-            env=environment,
-            start_new_session=True,
+            argv, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT, env=environment, start_new_session=True
         ) as started,
     ):
         try:

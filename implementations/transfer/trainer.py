@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from accelerate.utils import reduce
@@ -35,9 +34,7 @@ from .config import TrainConfig
 from .device import compute_dtype, keep_freed_memory
 from .heads import check_head
 from .objective import TERMS, Objective, Teacher, learning
-
-if TYPE_CHECKING:
-    from .signals import SignalCache
+from .signals import SignalCache
 
 LOG_STEPS = 10  # between two logs on a GPU
 NORM_STEPS = 20  # between two measurements of the terms' gradients: each costs the head's work once more a term
