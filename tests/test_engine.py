@@ -239,9 +239,17 @@ def test_a_head_that_does_more_is_refused(tiny):
         check_head(model, "--student x")
 
 
-def test_a_share_for_a_teacher_that_is_not_there():
-    with pytest.raises(ValueError, match="leaves a share to a teacher"):
-        Objective(Loss(0.5))
+@pytest.mark.parametrize(
+    ("loss", "teacher", "message"),
+    [
+        (Loss(0.5), None, "leaves a share to a teacher"),
+        (Loss(1.5), Teacher(), "give a number from 0 to 1"),
+        (Loss(0.5, divergence=Divergence.JSD, source=Source.TOP_K), Teacher(), "there is no jsd"),
+    ],
+)
+def test_a_loss_that_makes_no_sense(loss, teacher, message):
+    with pytest.raises(ValueError, match=message):
+        Objective(loss, teacher)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
-from .config import Divergence, Loss
+from .config import Divergence, Loss, Source
 from .device import free_memory
 from .heads import adjustment, last_hidden
 from .losses.divergence import forward_kl, generalized_jsd, reverse_kl
@@ -45,8 +45,12 @@ class Teacher:
 class Objective:
     """alpha · CE + (1 − alpha) · D(teacher, student) summed over the completion tokens of a batch.
 
+    Both terms are per token, so that alpha weighs like against like; what each pulls with is the norm of its gradient at
+    the head's input, before alpha weighs it: where one is a thousandth of the other's, no alpha near ½ balances them.
+
     Called with the student and a batch of ``collate.RightPadding``. ``sums`` holds each term's own sum over all batches
     since it was last taken, on the device: reading it is what makes the host wait, so only a log does.
+    Raises ValueError for a loss that makes no sense.
     """
 
     def __init__(self, loss: Loss, teacher: Teacher | None = None, vocabulary: int | None = None):
@@ -56,8 +60,12 @@ class Objective:
         self._budget: int | None = None  # bytes that logits may take, measured in the first step
         self.norms: dict[str, Tensor] = {}  # of the terms' gradients, where they were asked for
         self.measure_norms = False
+        if not 0 <= loss.alpha <= 1:
+            raise ValueError(f"alpha {loss.alpha} is the share of the cross-entropy; give a number from 0 to 1")
         if loss.alpha < 1 and teacher is None:
             raise ValueError(f"alpha {loss.alpha} leaves a share to a teacher, and there is none")
+        if loss.source is Source.TOP_K and loss.divergence is not Divergence.FORWARD_KL:
+            raise ValueError(f"of the likeliest tokens alone there is no {loss.divergence}; give another source for it")
 
     def __call__(self, student: PreTrainedModel, input_ids: Tensor, positions: Tensor, labels: Tensor, **signals):
         """The sum, a scalar. ``input_ids`` (B, T), ``positions`` and ``labels`` (N,), signals (N, …)."""

@@ -1,11 +1,9 @@
-"""The hard loss and the distillation loss together, and how hard each of them pulls."""
+"""The hard loss and the distillation loss together."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from .numeric import upcast
@@ -36,20 +34,3 @@ def mixture(cross_entropy: Tensor, distillation: Tensor, alpha: float) -> Mixtur
         raise ValueError(f"alpha {alpha} is the share of the cross-entropy; give a number from 0 to 1")
     hard, soft = upcast(cross_entropy), upcast(distillation)
     return Mixture(alpha * hard + (1 - alpha) * soft, hard, soft)
-
-
-def gradient_norms(terms: Mixture, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
-    """‖∂ Σ term / ∂ tensors‖₂ of each term on its own, all ``tensors`` taken as one vector, before alpha weighs them.
-
-    What a term pulls with is its gradient times its weight: where the norm of the distillation term is a thousandth of
-    the cross-entropy's, alpha = ½ is as good as 1, however alike the values look. ``tensors`` are parameters or
-    activations of the student; the input of its head is enough, and costs no pass through its layers.
-    Returns scalars on their device, 0 for a term that does not depend on them. One backward pass a term; the graph is
-    kept, and no ``.grad`` is touched.
-    """
-    norms = {}
-    for name in ("cross_entropy", "distillation"):
-        total = getattr(terms, name).sum()
-        gradients = torch.autograd.grad(total, tensors, retain_graph=True, allow_unused=True, materialize_grads=True)
-        norms[name] = torch.stack([upcast(gradient).square().sum() for gradient in gradients]).sum().sqrt()
-    return norms
