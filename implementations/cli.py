@@ -25,7 +25,7 @@ from . import record as records
 from .errors import InputError, ModelMissing, disk_errors
 from .figures import metric_title, percent, share, times
 from .options import Launch, Machine, Options
-from .progress import download
+from .progress import Stages, download
 from .registry import LAUNCHERS, PLATFORMS, RECIPES, Signal, cell
 from .teachers import prices
 from .teachers.spending import Spending
@@ -41,6 +41,7 @@ console = Console(stderr=True, emoji=False, markup=False, highlight=False)
 out = Console(emoji=False, markup=False, highlight=False, soft_wrap=True)
 Result = TypeVar("Result")
 MAX_NEW_TOKENS = 128  # of an answer to the user's own prompts
+LIBRARIES = ("torch", "accelerate", "transformers.trainer", f"{__package__}.run")
 EXIT_INPUT = 2
 EXIT_INTERRUPTED = 130
 
@@ -223,8 +224,9 @@ def run(options: Options) -> None:
     """Run a pattern: ask the teacher, train the student and its control, measure, report."""
     options = replace(options, device=_one_gpu(options.device))
     _quiet()
-    with console.status("Loading torch and transformers"), _installed():
-        from .run import execute
+    _load_libraries()
+    from .run import execute
+
     try:
         folder, measured = _fetching(lambda: execute(options, console))
     except KeyboardInterrupt:
@@ -339,6 +341,14 @@ def launch(
         raise typer.Exit(EXIT_INTERRUPTED) from None
     if folder is not None:
         _finished(options, folder, records.load(folder / "record.json"))
+
+
+def _load_libraries() -> None:
+    """Import what takes seconds, largest first, with a bar: what follows imports at once."""
+    with Stages(console).stage("Load torch and transformers", len(LIBRARIES)) as advance, _installed():
+        for number, name in enumerate(LIBRARIES, 1):
+            import_module(name)
+            advance(number)
 
 
 @contextmanager

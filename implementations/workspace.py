@@ -91,12 +91,14 @@ class Workspace:
         """A student with ``layers`` of the layers of ``teacher``."""
         folder = self.folder("cut", teacher=self.identity(teacher), layers=layers) / "model"
         if not folder.exists():
-            with self.stages.stage(f"Cut a student of {layers} layers", None), disk_errors(folder):
+            with self.stages.stage(f"Cut a student of {layers} layers", 3) as advance, disk_errors(folder):
                 model, tokenizer = load(teacher, "cpu", "float32")
+                advance(1)
                 try:
                     student = students.cut(model, layers)
                 except ValueError as error:
                     raise InputError(f"--student: {error}") from error
+                advance(2)
                 folder.parent.mkdir(parents=True, exist_ok=True)
                 trainer.save(student, tokenizer, folder)
         return folder

@@ -45,8 +45,9 @@ class Teacher:
 class Objective:
     """alpha · CE + (1 − alpha) · D(teacher, student) summed over the completion tokens of a batch.
 
-    Both terms are per token, so that alpha weighs like against like; what each pulls with is the norm of its gradient at
-    the head's input, before alpha weighs it: where one is a thousandth of the other's, no alpha near ½ balances them.
+    Both terms are per token, so that alpha weighs like against like; what each pulls with is the norm of its gradient
+    at the head's input, before alpha weighs it: where one is a thousandth of the other's, no alpha near ½ balances
+    them.
 
     Called with the student and a batch of ``collate.RightPadding``. ``sums`` holds each term's own sum over all batches
     since it was last taken, on the device: reading it is what makes the host wait, so only a log does.
