@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -29,6 +30,7 @@ HOME = Path(tempfile.gettempdir()) / "benchmark-engine"
 PEERS = {"TRL GKDTrainer": True, "TRL GKDTrainer, no checkpointing": False}
 OURS = {"cross-entropy alone": None, "teacher in every step": "live", "cached hidden state": "hidden"}
 OURS |= {"cached top-50": "top_k"}
+FILLING = {"filling, hidden state": "hidden", "filling, top-50": "top_k"}
 
 
 def notes(number: int) -> list[tuple[str, str]]:
@@ -101,6 +103,17 @@ def ours(source: str | None, device: str) -> dict:
         made.run(device, lambda step: (settle(device), times.append(time.perf_counter())))
         tokens = scheduled_tokens(made)
     return result(times, tokens, before[0], device) | {"parts": {k: v / STEPS for k, v in parts.items()}}
+
+
+def filling(source: str, device: str) -> dict:
+    """Tokens a second at which the teacher fills an empty cache; its first batch is left out."""
+    with tempfile.TemporaryDirectory() as scratch:
+        made, times = job(source, HOME), []
+        made = replace(made, signals=Path(scratch) / made.signals.name)
+        made.fill(device, lambda done: (settle(device), times.append((time.perf_counter(), done))))
+    lengths = sorted((len(row.input_ids) for row in made.rows), reverse=True)
+    (started, skipped), (ended, _) = times[1], times[-1]
+    return {"tokens_per_s": sum(lengths[skipped:]) / (ended - started)}
 
 
 def peer(checkpointing: bool, device: str) -> dict:
@@ -359,6 +372,7 @@ def main() -> None:
             }
             measure |= {name: lambda c=c: peer(c, given.device) for name, c in PEERS.items()}
             measure |= {name: lambda s=s: ours(s, given.device) for name, s in OURS.items()}
+            measure |= {name: lambda s=s: filling(s, given.device) for name, s in FILLING.items()}
             print(json.dumps(measure[given.measure]()))
         return
     alone("prepare", given.device)
@@ -366,7 +380,13 @@ def main() -> None:
     for _ in range(given.rounds):
         for name, measured in runs.items():
             measured.append(alone(name, given.device))
-    report = {"runs": runs, "floor": alone("floor", given.device), "cache": alone("cache", given.device)}
+    filled = {name: [alone(name, given.device) for _ in range(given.rounds)] for name in FILLING}
+    report = {
+        "runs": runs,
+        "filling": filled,
+        "floor": alone("floor", given.device),
+        "cache": alone("cache", given.device),
+    }
     report["exactness"] = alone("exactness", given.device)
     show(report)
     if given.json:
@@ -388,6 +408,10 @@ def show(report: dict) -> None:
             f"{name:34} {rate:8.0f}  ({min(rates):.0f} to {max(rates):.0f})".ljust(64)
             + f"{rate / fastest:6.2f}   {middle(name, 'seconds') / plain:11.2f}   {mib:8.0f}   {mib / leanest:5.2f}"
         )
+    for (name, runs), cached in zip(report["filling"].items(), ("cached hidden state", "cached top-50"), strict=True):
+        rate = statistics.median(run["tokens_per_s"] for run in runs)
+        both = 1 / (1 / rate + 1 / middle(cached, "tokens_per_s"))
+        print(f"{name:34} {rate:8.0f}; and one epoch from it: {both:.0f}, {both / fastest:.2f} × TRL")
     print("\n× TRL: the faster of TRL's two, and the one that takes less memory. Peak: above the loaded models.\n")
     for name in OURS:
         parts = {part: statistics.median(run["parts"].get(part, 0.0) for run in report["runs"][name]) for part in
