@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+import sharded
 import torch
 from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import TrainingArguments
 
 from implementations.errors import InputError
+from implementations.record import ROOT
 from implementations.tasks.clinical_summary import ClinicalSummary
 from implementations.tasks.task import Sizes
 from implementations.teachers.local import content_hash, load
@@ -323,3 +329,14 @@ def test_killed_in_two_processes_it_goes_on_to_the_same_curve(job, tmp_path):
 def test_a_batch_that_cannot_be_shared_is_refused(job, tmp_path):
     with pytest.raises(InputError, match="a batch of 4 rows cannot be shared by 3 processes"):
         processes.train(job(tmp_path, source=Source.LIVE), "cpu", Processes(3), lambda step: None)
+
+
+@pytest.mark.parametrize("chunk", [0, 5])
+def test_parameters_that_processes_share_are_whole_where_the_head_meets_them(tiny, chunk):
+    """FSDP: both processes see the same rows, so their mean is one's loss, and its gradients."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command += [sharded.__file__, str(tiny), str(chunk)]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert run.returncode == 0, run.stderr
+    found = json.loads(run.stdout.splitlines()[-1])
+    assert found == pytest.approx(sharded.step(tiny, shard=False, chunk=chunk), rel=1e-4)
