@@ -337,6 +337,23 @@ def exactness() -> dict:
     return found
 
 
+def where() -> dict:
+    """What the figures belong to: machine, versions, code, day."""
+    from datetime import UTC, datetime
+    from importlib.metadata import version
+
+    from implementations.evaluation import environment
+
+    packages = environment.packages() | {"trl": version("trl")}
+    date = f"{datetime.now(UTC):%Y-%m-%d}"
+    return {
+        "date": date,
+        "commit": environment.commit(),
+        "machine": environment.machine().model_dump(),
+        "packages": packages,
+    }
+
+
 @contextmanager
 def quiet():
     import os
@@ -369,6 +386,7 @@ def main() -> None:
                 "floor": lambda: floor(given.device),
                 "cache": cache,
                 "exactness": exactness,
+                "where": where,
             }
             measure |= {name: lambda c=c: peer(c, given.device) for name, c in PEERS.items()}
             measure |= {name: lambda s=s: ours(s, given.device) for name, s in OURS.items()}
@@ -390,7 +408,7 @@ def main() -> None:
     report["exactness"] = alone("exactness", given.device)
     show(report)
     if given.json:
-        given.json.write_text(json.dumps(report, indent=1))
+        given.json.write_text(json.dumps(alone("where", given.device) | report, indent=1))
 
 
 def show(report: dict) -> None:
