@@ -80,7 +80,8 @@ def check_head(model: PreTrainedModel, what: str) -> None:
         raise InputError(f"{what}: no output head ({type(model).__name__}); give a causal language model")
     positions = torch.arange(CHECKED, device=model.device)
     ids = positions[None] % model.config.get_text_config().vocab_size
-    theirs = model(input_ids=ids, use_cache=False).logits[0].float()
+    # With the same mask, so by the same attention: in bfloat16 two kinds of it differ by more than a wrong head would.
+    theirs = model(input_ids=ids, attention_mask=causal_mask(model, ids), use_cache=False).logits[0].float()
     ours = logits_of(model, last_hidden(model, ids, positions)).float()
     rounding = max(1e-5, 2 * torch.finfo(model.dtype).eps) * theirs.abs().max()
     if not (ours - theirs).abs().max() <= rounding:
