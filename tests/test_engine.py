@@ -14,18 +14,18 @@ import sharded
 import torch
 from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
-from transformers import TrainingArguments
+from transformers import LlamaConfig, LlamaForCausalLM, TrainingArguments
 
 from implementations.errors import InputError
 from implementations.record import ROOT
 from implementations.tasks.clinical_summary import ClinicalSummary
 from implementations.tasks.task import Sizes
 from implementations.teachers.local import content_hash, load
-from implementations.transfer import processes, students
+from implementations.transfer import attention, processes, students
 from implementations.transfer.chat import row
 from implementations.transfer.collate import RightPadding
 from implementations.transfer.config import Divergence, Loss, Processes, Source, TrainConfig
-from implementations.transfer.heads import adjustment, check_head, last_hidden
+from implementations.transfer.heads import adjustment, check_head, last_hidden, logits_of
 from implementations.transfer.job import Job
 from implementations.transfer.objective import Objective, Teacher, learning
 from implementations.transfer.trainer import DistillationTrainer, save, train
@@ -236,6 +236,35 @@ def test_what_a_model_does_to_its_logits_is_done(models, name, value):
         "logit_scale": logits * value,
     }
     torch.testing.assert_close(adjustment(changed)(logits), expected[name])
+
+
+def test_what_bfloat16_rounds_off_is_no_other_head():
+    """Two kinds of attention differ by more than the check allows a head."""
+    torch.manual_seed(0)
+    shape = {"vocab_size": 97, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 4}
+    shape |= {"num_attention_heads": 4, "num_key_value_heads": 2, "initializer_range": 0.2}
+    model = LlamaForCausalLM(LlamaConfig(**shape)).to(torch.bfloat16).eval()
+    attention.prefer(model, torch.bfloat16)
+    ids = torch.arange(16)[None]
+    with torch.no_grad():
+        logits = model(input_ids=ids, use_cache=False).logits[0].float()
+        ours = logits_of(model, last_hidden(model, ids, ids[0])).float()
+    assert (logits - ours).abs().max() > 0.02 * logits.abs().max()
+    check_head(model, "the teacher")
+
+
+def test_short_attention_is_the_usual_one(models):
+    """Grouped keys, no padding mask: the same hidden states, and gradients, as by PyTorch's own."""
+    student, _, tokenizer, rows = models
+    batch, found = batch_of(rows, tokenizer), {}
+    for name in ("sdpa", attention.NAME):
+        student.set_attn_implementation(name)
+        found[name] = step(student, Objective(Loss()), batch)
+    student.set_attn_implementation("sdpa")
+    (usual, slopes), (short, others) = found["sdpa"], found[attention.NAME]
+    assert short.item() == pytest.approx(usual.item(), rel=1e-6)
+    for name, slope in slopes.items():
+        torch.testing.assert_close(others[name], slope, rtol=1e-4, atol=1e-6 * float(slope.abs().max()) + 1e-9)
 
 
 def test_a_head_that_does_more_is_refused(tiny):
