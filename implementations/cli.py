@@ -158,7 +158,7 @@ def _options(
 ) -> Options:
     """The command line of `run` and `plan`, checked before anything heavy is loaded. Raises InputError."""
     if pattern not in RECIPES:
-        raise InputError(f"no pattern {pattern!r}; choose one of: {', '.join(RECIPES)}")
+        raise InputError(f"no pattern {pattern!r}; choose one of: {', '.join(sorted(RECIPES))}")
     for wrong, message in (
         (record and smoke, "--record --smoke: a smoke run's figures mean nothing; give one of the two"),
         (record and prompts, "--record --prompts: a record is published and your prompts are not; leave --record out"),
