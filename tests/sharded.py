@@ -6,6 +6,7 @@ Prints the loss of one step and the norms of the gradients, whole; see test_engi
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -52,8 +53,9 @@ def main() -> None:
     torch.set_num_threads(1)
     found = step(Path(sys.argv[1]), shard=True, chunk=int(sys.argv[2]))
     if dist.get_rank() == 0:
-        print(json.dumps(found))
-    dist.destroy_process_group()
+        print(json.dumps(found), flush=True)
+    dist.barrier()
+    os._exit(0)  # gloo's threads now and then abort a process that ends in order
 
 
 if __name__ == "__main__":
