@@ -19,7 +19,7 @@ from protocols import vertex as protocol
 
 from implementations import progress, record
 from implementations.compute import package, vertex, vertex_order
-from implementations.compute.vertex_worker import Mirror
+from implementations.compute.vertex_worker import WORK, Mirror
 from implementations.progress import Stages
 from implementations.record import ArmKind
 from implementations.teachers.answered import AnsweredTeacher
@@ -221,13 +221,13 @@ def test_cancelled_while_it_runs_the_machine_sends_what_it_has_and_ends(serve, s
     command = (*COMMAND, "--teacher", f"local:{tiny}", "--smoke", "--workdir", tmp_path / "work")
 
     def interrupt(seconds):
-        if any(name.endswith("/work/ledger.sqlite") for name in api(machines.server).files):
+        if any(name.endswith(f"/{WORK}ledger.sqlite") for name in api(machines.server).files):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as interrupted:
         interrupted.setattr(vertex.time, "sleep", interrupt)
         assert distill(monkeypatch, *command) == 130
-    [name] = [name for name in api(machines.server).files if name.endswith("/work/ledger.sqlite")]
+    [name] = [name for name in api(machines.server).files if name.endswith(f"/{WORK}ledger.sqlite")]
     assert distill(monkeypatch, *command, "--cancel") == 0
     [process] = machines.running.values()
     assert process.wait() == 128 + 15, consoles(machines)
@@ -333,9 +333,9 @@ def test_half_a_model_in_the_bucket_is_not_taken_for_one(serve, tmp_path):
     files = api(serve().server).files
     from implementations.compute.storage import Folder
 
-    files["j/work/models/cut-1/model/config.json"] = b"{}"
-    files["j/work/models/cut-2/model/config.json"] = files["j/work/models/cut-2/model/WHOLE"] = b""
-    files["j/work/models/cut-2/curve.json"] = b"{}"
+    files[f"j/{WORK}models/cut-1/model/config.json"] = b"{}"
+    files[f"j/{WORK}models/cut-2/model/config.json"] = files[f"j/{WORK}models/cut-2/model/WHOLE"] = b""
+    files[f"j/{WORK}models/cut-2/curve.json"] = b"{}"
     mirror = Mirror(tmp_path / "work", Folder(f"gs://{protocol.BUCKET}/j"))
     assert mirror.restore() == 2
     assert sorted(p.name for p in (tmp_path / "work").rglob("*") if p.is_file()) == ["config.json", "curve.json"]
@@ -343,7 +343,7 @@ def test_half_a_model_in_the_bucket_is_not_taken_for_one(serve, tmp_path):
     (tmp_path / "work/models/trained-3/model.part/config.json").write_text("{}")
     (tmp_path / "work/lock").touch()
     mirror.sync()
-    assert set(files) == {f"j/work/models/cut-2/{name}" for name in ("model/config.json", "model/WHOLE", "curve.json")}
+    assert set(files) == {f"j/{WORK}models/cut-2/{name}" for name in ("model/config.json", "model/WHOLE", "curve.json")}
 
 
 def test_a_ledger_that_goes_along_has_nothing_else_in_it(tmp_path):
