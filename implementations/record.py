@@ -106,6 +106,7 @@ class ArmKind(StrEnum):
     STUDENT_GOLD = "student_gold"  # the control: the same student, trained without the teacher
     STUDENT_SIMPLER = "student_simpler"  # the second control, where a recipe adds to a simpler one: the same by that
     STUDENT_DISTILLED = "student_distilled"
+    CASCADE = "cascade"  # the distilled student, and the teacher where it is unsure
 
 
 class Arm(Strict):
@@ -113,7 +114,7 @@ class Arm(Strict):
 
     kind: ArmKind
     title: str
-    model: Literal["teacher", "student"]
+    model: Literal["teacher", "student", "cascade"]
     metrics: dict[str, dict[str, Estimate]]
     training: list[Curve] = Field(default_factory=list, description="one per seed; empty for untrained arms")
 
@@ -151,6 +152,23 @@ class Collection(Strict):
     prompt_tokens: Count
     completion_tokens: Count
     usd: float = Field(description="spent with providers; 0 for a local teacher, whose cost is its wall time")
+
+
+class Deferral(Strict):
+    """One point of a cascade's curve: the quality of the whole when this share of the answers is the teacher's."""
+
+    share: float
+    quality: Estimate = Field(description="the least confident answers passed on")
+    at_random: Estimate = Field(description="any answers passed on, as often: what a score that knows nothing would do")
+
+
+class Cascade(Strict):
+    """The student answers first; what it is least sure of is passed on to the teacher. Primary metric."""
+
+    score: str = Field(description="what stands for confidence in an answer")
+    deferred: dict[str, Estimate] = Field(description="by slice, the share that was passed on at the threshold")
+    added: Estimate = Field(description="the cascade minus passing on as many at random, held-out slice")
+    curve: list[Deferral] = Field(description="of the held-out slice, every share from none to all")
 
 
 class Decision(StrEnum):
@@ -194,10 +212,11 @@ class Record(Strict):
     arms: list[Arm]
     comparisons: list[Comparison]
     primary_metric: str
-    simpler: str | None = Field(default=None, description="the pattern by which the second control was trained")
+    simpler: str | None = Field(default=None, description="the pattern that this one adds to: what the verdict weighs")
     retention: Estimate = Field(
         description="distilled student over the teacher it learnt from (tuned, where it could be), held-out slice"
     )
+    cascade: Cascade | None = None
     serving: dict[Literal["teacher", "student"], Serving] = Field(description="of the models on this machine")
     tuning: list[Tuning]
     collection: Collection

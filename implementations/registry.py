@@ -164,6 +164,7 @@ RECIPES: dict[str, Recipe] = {
     for r in (
         Recipe("sequence-level", "Sequence-level distillation"),
         Recipe("response-based", "Response-based distillation", Signal.LOGITS, SIGNALS),
+        Recipe("tiered-serving", "Tiered serving", uses=("implementations/evaluation/cascade.py",)),
     )
 }
 

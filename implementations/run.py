@@ -23,7 +23,8 @@ from . import privacy
 from . import record as records
 from .errors import InputError, disk_errors
 from .evaluation import environment, serving
-from .evaluation.measure import Scoreboard, verdict
+from .evaluation.cascade import measure as measure_cascade
+from .evaluation.measure import Added, Scoreboard, verdict
 from .options import Options
 from .progress import Stages
 from .recipes.arms import STUDENT_LAYERS, Outcome, Setup
@@ -123,7 +124,7 @@ def _execute(
         folder.mkdir(parents=True, exist_ok=True)
         heldout = next(iter(outcome.slices.values()))
         served = _serving(work, folder, outcome, task, heldout, plan)
-        board = Scoreboard(task, outcome.slices, outcome.arms, outcome.reference, outcome.simpler)
+        board = Scoreboard(task, outcome.slices, outcome.arms, outcome.reference)
         described = {
             "commit": commit,
             "code_sha256": code,
@@ -304,8 +305,14 @@ def _record(
         (board.reference, ArmKind.STUDENT_GOLD),
         (ArmKind.STUDENT_DISTILLED, board.reference),
     ]
-    if board.simpler:
+    added = cascade = None
+    if ArmKind.STUDENT_SIMPLER in board.arms:
         pairs.insert(1, (ArmKind.STUDENT_DISTILLED, ArmKind.STUDENT_SIMPLER))
+        added = Added(outcome.simpler, board.compare(*pairs[1]).difference)
+    if ArmKind.CASCADE in board.arms:
+        pairs += [(ArmKind.CASCADE, ArmKind.STUDENT_DISTILLED), (ArmKind.CASCADE, board.reference)]
+        cascade = measure_cascade(board, outcome.scores, outcome.deferred)
+        added = Added(outcome.simpler, cascade.added, "Passing on what is unsure, minus as many at random")
     return Record(
         **described,
         date=datetime.now(UTC).replace(microsecond=0),
@@ -319,13 +326,14 @@ def _record(
         arms=[board.arm(kind) for kind in board.arms],
         comparisons=[board.compare(a, b, name) for name in outcome.slices for a, b in pairs],
         primary_metric=task.primary,
-        simpler=board.simpler,
+        simpler=outcome.simpler,
         retention=board.retention(),
         serving=served,
         tuning=outcome.tuning,
         collection=outcome.collection,
         stages=[Stage(name=name, seconds=round(seconds, 1)) for name, seconds in outcome.seconds.items()],
-        verdict=verdict(board),
+        cascade=cascade,
+        verdict=verdict(board, added),
     )
 
 

@@ -34,10 +34,9 @@ class Scoreboard:
         slices: dict[str, list[Item]],
         arms: list[ArmAnswers],
         reference: ArmKind,
-        simpler: str | None = None,
     ):
         self.task, self.slices, self.arms = task, slices, {arm.kind: arm for arm in arms}
-        self.reference, self.simpler = reference, simpler
+        self.reference = reference
         self.matrix: dict[tuple[ArmKind, str, str], np.ndarray] = {}
         for arm in arms:
             for name, items in slices.items():
@@ -74,12 +73,21 @@ class Scoreboard:
         return statistics.ratio(student, self.matrix[self.reference, name, self.task.primary])
 
 
-def verdict(board: Scoreboard) -> Verdict:
+@dataclass(frozen=True)
+class Added:
+    """What a pattern adds to a simpler one: a difference of the primary metric, and what it is of."""
+
+    to: str
+    difference: Estimate
+    what: str = "Distilled minus the same student by the simpler pattern"
+
+
+def verdict(board: Scoreboard, added: Added | None = None) -> Verdict:
     """Is the teacher worth it, and is this pattern?
 
     Decided on the distilled student against the same student trained on the gold alone: do not distil when the whole
     interval of the difference lies below ``MARGIN``, and "unsure" when it covers it. Where it lies above, the answer
-    is "distil", or to take the simpler pattern when the student is not measurably better than by that one.
+    is "distil", or to take the simpler pattern when what this one ``added`` to it is not measurably above nothing.
     """
     gain = board.compare(ArmKind.STUDENT_DISTILLED, ArmKind.STUDENT_GOLD).difference
     against = f"{metric_title(board.task.primary)}, distilled minus gold alone: {_points(gain)}."
@@ -90,15 +98,14 @@ def verdict(board: Scoreboard) -> Verdict:
         return Verdict(
             decision=Decision.UNSURE, reason=f"{against} The interval covers the margin of {points(MARGIN)}; {more}"
         )
-    if board.simpler is None:
+    if added is None:
         return Verdict(decision=Decision.DISTIL, reason=f"{against} The teacher's answers are worth having.")
-    added = board.compare(ArmKind.STUDENT_DISTILLED, ArmKind.STUDENT_SIMPLER).difference
-    against += f" Distilled minus the same student by {board.simpler} distillation: {_points(added)}."
-    if added.low > 0:
+    against += f" {added.what} ({added.to}): {_points(added.difference)}."
+    if added.difference.low > 0:
         return Verdict(decision=Decision.DISTIL, reason=f"{against} What this pattern adds is worth having.")
     return Verdict(
         decision=Decision.SIMPLER,
-        reason=f"{against} Distil, but what this pattern adds to {board.simpler} distillation cannot be seen here.",
+        reason=f"{against} Distil, but what this pattern adds to {added.to} cannot be seen here.",
     )
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..errors import InputError
+from ..evaluation.cascade import confidence
 from ..evaluation.measure import ArmAnswers
 from ..record import ArmKind, Collection, Tuning
 from ..tasks.task import Item, Sizes, Splits, Task
@@ -33,6 +36,7 @@ TITLES = {
     ArmKind.STUDENT_BEFORE: "Student before training",
     ArmKind.STUDENT_GOLD: "Student on the gold alone",
     ArmKind.STUDENT_DISTILLED: "Student distilled",
+    ArmKind.CASCADE: "Student first, teacher where it is unsure",
 }
 STAGES = {
     ArmKind.TEACHER_TUNED: "tune the teacher",
@@ -92,6 +96,8 @@ class Outcome:
 
     ``teacher`` is the folder of the model that the student learnt from, None when it is not on this machine;
     ``reference`` the arm whose answers it learnt; ``simpler`` the pattern of the second control, if there is one.
+    ``scores`` and ``deferred`` are of a cascade: the student's confidence in each answer, and whether it was passed on,
+    as ``scores[slice][seed][item]``.
     """
 
     slices: dict[str, list[Item]]
@@ -103,6 +109,8 @@ class Outcome:
     tuning: list[Tuning]
     collection: Collection
     seconds: dict[str, float]
+    scores: dict[str, list[list[float]]] = field(default_factory=dict)
+    deferred: dict[str, list[list[bool]]] = field(default_factory=dict)
 
 
 class Arms:
@@ -114,6 +122,8 @@ class Arms:
         self.of: dict[ArmKind, ArmAnswers] = {}
         self.seconds: dict[str, float] = {}
         self.tuning: dict[ArmKind, Tuning] = {}
+        self.scores: dict[str, list[list[float]]] = {}
+        self.deferred: dict[str, list[list[bool]]] = {}
         self._collected: list[Collected] = []
         self._counted: set[tuple[str, str]] = set()
 
@@ -226,18 +236,42 @@ class Arms:
         )
 
     def outcome(self, teacher: Teacher, student: Path) -> Outcome:
-        tuned = ArmKind.TEACHER_TUNED in self.of  # then its answers are what was learnt
         return Outcome(
             slices=self.splits.slices,
             arms=list(self.of.values()),
-            reference=ArmKind.TEACHER_TUNED if tuned else ArmKind.TEACHER_SHIPPED,
+            reference=self.reference,
             simpler=self.simpler.pattern if self.simpler else None,
             teacher=teacher.folder,
             student=student,
             tuning=list(self.tuning.values()),
             collection=_account(self._collected),
             seconds=self.seconds,
+            scores=self.scores,
+            deferred=self.deferred,
         )
+
+    @property
+    def reference(self) -> ArmKind:
+        """The arm whose answers the student learns: the tuned teacher, where it could be tuned."""
+        return ArmKind.TEACHER_TUNED if ArmKind.TEACHER_TUNED in self.of else ArmKind.TEACHER_SHIPPED
+
+    def confidence(self, student: Path) -> dict[str, np.ndarray]:
+        """How sure the model in ``student`` is of its answers to the held-out items of this seed, by slice: (N,)."""
+        model = self.work.model(student, self.titles[ArmKind.STUDENT_DISTILLED])
+        return {
+            name: np.array([confidence(a) for a in self.ask("Ask how sure it is", model, items, "evaluate", 1).answers])
+            for name, items in self.splits.slices.items()
+        }
+
+    def cascade(self, scores: dict[str, np.ndarray], deferred: dict[str, np.ndarray]) -> None:
+        """The arm of the student's answers of this seed, and the teacher's where they were ``deferred``; by slice."""
+        texts = []
+        for name, marks in deferred.items():
+            self.scores.setdefault(name, []).append(scores[name].tolist())
+            self.deferred.setdefault(name, []).append(marks.tolist())
+            ours, theirs = (self.of[kind].answers[name][-1] for kind in (ArmKind.STUDENT_DISTILLED, self.reference))
+            texts += [t if passed else s for s, t, passed in zip(ours, theirs, marks, strict=True)]
+        self.answered(ArmKind.CASCADE, texts)
 
     def evaluate(self, kind: ArmKind, model: Teacher) -> None:
         """Ask the arm about every held-out item. Raises InputError when the arm has not answered all of them."""
@@ -245,12 +279,24 @@ class Arms:
         collected = self.ask(f"Evaluate: {self.titles[kind].lower()}", model, items, "evaluate")
         if collected.why_pending:
             raise InputError(collected.why_pending)
-        texts = iter(collected.answers)
-        for name, slice_items in self.splits.slices.items():
-            self._arm(kind).answers.setdefault(name, []).append([next(texts).text for _ in slice_items])
+        self.answered(kind, [answer.text for answer in collected.answers])
 
-    def ask(self, title: str, model: Teacher, items: list[Item], stage: str = "ask the teacher") -> Collected:
-        requests = [Request(self.task.instruction, item.prompt, self.task.max_new_tokens) for item in items]
+    def answered(self, kind: ArmKind, texts: list[str]) -> None:
+        """Take ``texts``, one for each held-out item of this seed, slice after slice, as the answers of the arm."""
+        left = iter(texts)
+        for name, slice_items in self.splits.slices.items():
+            self._arm(kind).answers.setdefault(name, []).append([next(left) for _ in slice_items])
+
+    def ask(
+        self,
+        title: str,
+        model: Teacher,
+        items: list[Item],
+        stage: str = "ask the teacher",
+        top_logprobs: int = 0,
+    ) -> Collected:
+        limit = self.task.max_new_tokens
+        requests = [Request(self.task.instruction, i.prompt, limit, top_logprobs=top_logprobs) for i in items]
         collected = self.work.ask(title + self.suffix, model, requests)
         for request, answer in zip(requests, collected.answers, strict=True):
             self.count(stage, request.key(model.identity), answer.seconds)
