@@ -104,7 +104,7 @@ class ArmKind(StrEnum):
     TEACHER_ASSISTANT = "teacher_assistant"  # an open model tuned on the teacher's answers: the bridge
     STUDENT_BEFORE = "student_before"
     STUDENT_GOLD = "student_gold"  # the control: the same student, trained without the teacher
-    STUDENT_HARD = "student_hard"  # the second control, where a recipe gives more than text: the teacher's text alone
+    STUDENT_SIMPLER = "student_simpler"  # the second control, where a recipe adds to a simpler one: the same by that
     STUDENT_DISTILLED = "student_distilled"
 
 
@@ -156,6 +156,7 @@ class Collection(Strict):
 class Decision(StrEnum):
     DISTIL = "distil"
     DO_NOT_DISTIL = "do not distil"
+    SIMPLER = "take the simpler pattern"
     UNSURE = "unsure"
 
 
@@ -193,6 +194,7 @@ class Record(Strict):
     arms: list[Arm]
     comparisons: list[Comparison]
     primary_metric: str
+    simpler: str | None = Field(default=None, description="the pattern by which the second control was trained")
     retention: Estimate = Field(
         description="distilled student over the teacher it learnt from (tuned, where it could be), held-out slice"
     )
@@ -276,8 +278,13 @@ def code_sha256(pattern: str, root: Path = ROOT) -> str:
 
     A record is stale when this differs from the hash it carries, so rewording a comment must not change it.
     """
+    return files_sha256(RECIPES[pattern].code, root)
+
+
+def files_sha256(globs: tuple[str, ...], root: Path = ROOT) -> str:
+    """The same hash of any files of the project."""
     digest = hashlib.sha256()
-    for glob in sorted(RECIPES[pattern].code):
+    for glob in sorted(globs):
         for path in sorted(root.glob(glob)):
             digest.update(path.relative_to(root).as_posix().encode())
             digest.update(json.dumps(_significant(path.read_text("utf-8"))).encode())

@@ -154,7 +154,7 @@ def _comparison(comparison: Comparison, titles: dict[ArmKind, str]) -> dict[str,
     a, b, d = titles[comparison.a], titles[comparison.b], comparison.difference
     questions = {
         (ArmKind.STUDENT_DISTILLED, ArmKind.STUDENT_GOLD): "Was the teacher worth it?",
-        (ArmKind.STUDENT_DISTILLED, ArmKind.STUDENT_HARD): "Did its distribution add to its text?",
+        (ArmKind.STUDENT_DISTILLED, ArmKind.STUDENT_SIMPLER): "Did this pattern add to the simpler one?",
         **{(teacher, ArmKind.STUDENT_GOLD): "Had the teacher anything to teach?" for teacher in TEACHERS},
         **{(ArmKind.STUDENT_DISTILLED, teacher): "What was lost on the way?" for teacher in TEACHERS},
     }

@@ -19,6 +19,12 @@ from ..transfer.config import TEXT_ALONE, Loss, TrainConfig
 if TYPE_CHECKING:  # it loads torch, and a plan reads a recipe's settings without
     from ..workspace import Pairs, Workspace
 
+# The story of every recipe, unless it has sizes and settings of its own: few answers by experts, many prompts without.
+SIZES = Sizes(gold=48, dev=0, transfer=240, heldout=48, unseen=24)
+SMOKE_SIZES = Sizes(gold=4, dev=0, transfer=8, heldout=2, unseen=2)
+STUDENT_LAYERS = "10"  # every third of the default teacher's 30
+TEACHER_TRAINING = TrainConfig(steps=24, learning_rate=3e-4, batch=4)
+STUDENT_TRAINING = TrainConfig(steps=116, learning_rate=1e-3, batch=4)
 LEARNING_RATES = (5e-4, 1e-3)  # tried for every student arm when a record is made
 TITLES = {
     ArmKind.TEACHER_SHIPPED: "Teacher as shipped",
@@ -26,14 +32,13 @@ TITLES = {
     ArmKind.TEACHER_ASSISTANT: "Assistant tuned on the teacher's answers",
     ArmKind.STUDENT_BEFORE: "Student before training",
     ArmKind.STUDENT_GOLD: "Student on the gold alone",
-    ArmKind.STUDENT_HARD: "Student on the teacher's text alone",
     ArmKind.STUDENT_DISTILLED: "Student distilled",
 }
 STAGES = {
     ArmKind.TEACHER_TUNED: "tune the teacher",
     ArmKind.TEACHER_ASSISTANT: "tune the assistant",
     ArmKind.STUDENT_GOLD: "train the student on the gold",
-    ArmKind.STUDENT_HARD: "train the student on the teacher's text",
+    ArmKind.STUDENT_SIMPLER: "train the student by the simpler pattern",
     ArmKind.STUDENT_DISTILLED: "distil the student",
 }
 
@@ -62,22 +67,37 @@ class Setup:
 
 @dataclass(frozen=True)
 class Lesson:
-    """What one student arm learns from: texts, and a teacher's distribution where the loss leaves it a share."""
+    """What one student arm learns from: texts, and a teacher's distribution where the loss leaves it a share.
+
+    ``start`` is the folder that it begins from, None for the untrained student.
+    """
 
     pairs: Pairs
     loss: Loss = TEXT_ALONE
     teacher: Path | None = None
+    start: Path | None = None
+
+
+@dataclass(frozen=True)
+class Simpler:
+    """The pattern that a recipe adds to, and what the student trained by that one is called: the second control."""
+
+    pattern: str
+    title: str
 
 
 @dataclass(frozen=True)
 class Outcome:
     """Everything the run learnt: arms with their answers, and what collecting the transfer set took.
 
-    ``teacher`` is the folder of the model that the student learnt from, None when it is not on this machine.
+    ``teacher`` is the folder of the model that the student learnt from, None when it is not on this machine;
+    ``reference`` the arm whose answers it learnt; ``simpler`` the pattern of the second control, if there is one.
     """
 
     slices: dict[str, list[Item]]
     arms: list[ArmAnswers]
+    reference: ArmKind
+    simpler: str | None
     teacher: Path | None
     student: Path
     tuning: list[Tuning]
@@ -88,8 +108,9 @@ class Outcome:
 class Arms:
     """The contenders, step by step: each step shows its bar, and its seconds are counted once, whoever repeats it."""
 
-    def __init__(self, setup: Setup):
-        self.setup, self.work, self.task = setup, setup.work, setup.task
+    def __init__(self, setup: Setup, simpler: Simpler | None = None):
+        self.setup, self.work, self.task, self.simpler = setup, setup.work, setup.task, simpler
+        self.titles = TITLES | ({ArmKind.STUDENT_SIMPLER: simpler.title} if simpler else {})
         self.of: dict[ArmKind, ArmAnswers] = {}
         self.seconds: dict[str, float] = {}
         self.tuning: dict[ArmKind, Tuning] = {}
@@ -132,7 +153,7 @@ class Arms:
 
     def _tuned(self, kind: ArmKind, title: str, start: Path, pairs: Pairs, config: TrainConfig) -> Teacher:
         folder = self._train(kind, title, start, Lesson(pairs), replace(config, seed=self.seed))
-        model = self.work.model(folder, TITLES[kind])
+        model = self.work.model(folder, self.titles[kind])
         self.evaluate(kind, model)
         return model
 
@@ -179,8 +200,8 @@ class Arms:
             config = replace(self.setup.student_training, seed=self.seed)
             if kind in self.tuning:
                 config = replace(config, learning_rate=self.tuning[kind].chosen)
-            folder = self._train(kind, TITLES[kind], self.setup.start, lesson, config)
-            self.evaluate(kind, self.work.model(folder, TITLES[kind]))
+            folder = self._train(kind, self.titles[kind], lesson.start or self.setup.start, lesson, config)
+            self.evaluate(kind, self.work.model(folder, self.titles[kind]))
         return folder
 
     def _choose_rate(self, kind: ArmKind, lesson: Lesson) -> Tuning:
@@ -191,7 +212,7 @@ class Arms:
             short = replace(config, learning_rate=rate, steps=config.steps // 2, loss=lesson.loss)
             title = f"Try learning rate {rate:g} ({kind.replace('_', ' ')})"
             folder, curve = self.work.train(
-                title, self.setup.start, task.instruction, lesson.pairs, short, lesson.teacher
+                title, lesson.start or self.setup.start, task.instruction, lesson.pairs, short, lesson.teacher
             )
             self.count(stage, str(folder), curve.seconds)
             dev = self.splits.dev
@@ -205,9 +226,12 @@ class Arms:
         )
 
     def outcome(self, teacher: Teacher, student: Path) -> Outcome:
+        tuned = ArmKind.TEACHER_TUNED in self.of  # then its answers are what was learnt
         return Outcome(
             slices=self.splits.slices,
             arms=list(self.of.values()),
+            reference=ArmKind.TEACHER_TUNED if tuned else ArmKind.TEACHER_SHIPPED,
+            simpler=self.simpler.pattern if self.simpler else None,
             teacher=teacher.folder,
             student=student,
             tuning=list(self.tuning.values()),
@@ -218,7 +242,7 @@ class Arms:
     def evaluate(self, kind: ArmKind, model: Teacher) -> None:
         """Ask the arm about every held-out item. Raises InputError when the arm has not answered all of them."""
         items = [item for slice_items in self.splits.slices.values() for item in slice_items]
-        collected = self.ask(f"Evaluate: {TITLES[kind].lower()}", model, items, "evaluate")
+        collected = self.ask(f"Evaluate: {self.titles[kind].lower()}", model, items, "evaluate")
         if collected.why_pending:
             raise InputError(collected.why_pending)
         texts = iter(collected.answers)
@@ -249,7 +273,7 @@ class Arms:
         return folder
 
     def _arm(self, kind: ArmKind) -> ArmAnswers:
-        return self.of.setdefault(kind, ArmAnswers(kind, TITLES[kind], kind.value.partition("_")[0]))
+        return self.of.setdefault(kind, ArmAnswers(kind, self.titles[kind], kind.value.partition("_")[0]))
 
 
 def _account(collected: list[Collected]) -> Collection:
