@@ -50,8 +50,8 @@ def coverage(case: Case) -> Check:
     return Check(
         **check,
         decision=decision,
-        what=f"{shares(uncovered)} of {count(len(asked))} production prompts are less like any of {count(len(learnt))} "
-        f"transfer prompts than {1 - OUTLYING:.0%} of those are like each other (similarity {least:.2f})",
+        what=f"{shares(uncovered)} of {count(len(asked))} production prompts are far from all {count(len(learnt))} "
+        f"transfer prompts: less similar than {least:.2f}, which {1 - OUTLYING:.0%} of those reach among themselves",
         estimate=uncovered,
         mend=mends[decision],
         examples=[f"{asked[i].id} ({near[i]:.2f})" for i in np.argsort(near)[:SHOWN] if near[i] < least],

@@ -94,7 +94,8 @@ def rank(catalogue: dict[str, Pattern], measured: dict[str, Measured], known: di
         criteria = weigh(pattern, measured)
         said: dict[Decision | None, list[str]] = {decision: [] for decision in (*Decision, None)}
         for name, found in measured.items():
-            said[of_dimension(criteria, name)].append(f"{known[name].title}: {' or '.join(found.values)}")
+            values = f" ({' or '.join(found.values)})" if len(found.values) < len(known[name].values) else ""
+            said[of_dimension(criteria, name)].append(known[name].title.lower() + values)
         fits.append(
             Fit(
                 pattern=slug,

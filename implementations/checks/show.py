@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -13,13 +15,18 @@ from .report import of_dimension
 
 WIDE = 100  # columns
 STYLES = {Decision.GO: "green", Decision.NO_GO: "bold red", Decision.UNSURE: "yellow"}
+MOST_VALUES = 3  # that a dimension can have; with more it is not known
 FITS = 3  # patterns that are told with their reasons
+
+
+Row = tuple[Decision | None, str, RenderableType]  # what it comes to, the question, the answer
 
 
 def show(report: Report, known: dict[str, Dimension], console: Console) -> None:
     """Print ``report``; ``known`` are the catalogue's dimensions."""
     console.print(Text(f"{report.title} with {report.teacher}, on {report.prompts}", "bold"), soft_wrap=False)
-    rows = [_dimension(found, report.criteria, known[found.dimension].title) for found in report.measured]
+    weighed = {c.dimension for c in report.criteria}
+    rows = [_dimension(m, report.criteria, known[m.dimension]) for m in report.measured if m.dimension in weighed]
     rows += [(check.decision, check.title, _check(check)) for check in report.checks]
     if console.width >= WIDE:
         table = Table("", "question", "measured", show_lines=True)
@@ -37,13 +44,21 @@ def show(report: Report, known: dict[str, Dimension], console: Console) -> None:
     console.print(Text.assemble("in all   ", _word(report.decision)))
 
 
-def _dimension(found: Measured, criteria: list[Weighed], title: str) -> tuple[Decision | None, str, RenderableType]:
+def _dimension(found: Measured, criteria: list[Weighed], dimension: Dimension) -> Row:
     """A dimension, what was measured of it, and each of the pattern's criteria on it."""
     here = [c for c in criteria if c.dimension == found.dimension]
-    lines = [Text(f"{' or '.join(found.values)}: {found.what}")]
+    values = " or ".join(found.values) if len(found.values) <= MOST_VALUES else "not known"
+    lines = [Text(f"{values}: {found.what}")]
     for c in here:
-        lines.append(Text.assemble(_word(c.decision), f" {'use when' if c.use else 'leave when'}: {c.text}"))
-    return of_dimension(criteria, found.dimension), title, _with_source(lines, found.source, found.mend if here else "")
+        lines.append(Text.assemble(_word(c.decision), f" {'use when' if c.use else 'not when'}: {_short(c)}"))
+    return of_dimension(criteria, found.dimension), dimension.title, _with_source(lines, found.source, found.mend)
+
+
+def _short(criterion: Weighed) -> str:
+    """The reason: all of it where it counts against the pattern, for it says what to do; else its first sentence."""
+    if criterion.decision is Decision.NO_GO:
+        return criterion.text
+    return re.split(r"(?<=[.?!]) ", criterion.text, maxsplit=1)[0]
 
 
 def _check(check: Check) -> RenderableType:

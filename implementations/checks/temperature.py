@@ -35,7 +35,7 @@ RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class Sweep:
-    """Sums over each row's tokens, (rows, temperatures): ``nll`` and ``entropy`` in nats; and ``ece`` (temperatures,)."""
+    """Sums over each row's ``tokens``, (rows, temperatures), in nats: ``nll``, ``entropy``. ``ece`` (temperatures,)."""
 
     nll: np.ndarray
     entropy: np.ndarray
