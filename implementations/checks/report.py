@@ -35,7 +35,7 @@ def report(case: Case, stages: Stages) -> Report:
         pays,
         *_temperature(case, stages),
     ]
-    by_dimension = [of_dimension(criteria, name) for name in measured]
+    by_dimension = [of_dimension(criteria, found) for found in measured.values()]
     return Report(
         pattern=case.pattern,
         title=pattern.title,
@@ -77,14 +77,21 @@ def _decide(criterion: Criterion, use: bool, possible: list[str]) -> Decision:
     return Decision.NO_GO if all(holds) else Decision.UNSURE if any(holds) else Decision.GO
 
 
-def of_dimension(criteria: list[Weighed], dimension: str) -> Decision | None:
-    """What the criteria of one dimension come to: a reason against counts most; None where the page has none of it."""
-    here = [c for c in criteria if c.dimension == dimension]
-    against = worst([c.decision for c in here if not c.use])
-    if not here or against is not Decision.GO:
-        return against if here else None
-    use = [c.decision for c in here if c.use]
-    return Decision.GO if not use or Decision.GO in use else Decision.UNSURE
+def of_dimension(criteria: list[Weighed], found: Measured) -> Decision | None:
+    """What the criteria of one dimension come to; None where the page has none of it.
+
+    No-go where each value that is possible is a reason to leave the pattern, be it for one reason or another. Else go
+    where none is, and each is a reason to use it, if the page names any.
+    """
+    here = [c for c in criteria if c.dimension == found.dimension]
+    if not here:
+        return None
+    against = {value for c in here if not c.use for value in c.values}
+    speaks_for = {value for c in here if c.use for value in c.values}
+    if against.issuperset(found.values):
+        return Decision.NO_GO
+    fine = against.isdisjoint(found.values) and (not speaks_for or speaks_for.issuperset(found.values))
+    return Decision.GO if fine else Decision.UNSURE
 
 
 def rank(catalogue: dict[str, Pattern], measured: dict[str, Measured], known: dict[str, Dimension]) -> list[Fit]:
@@ -95,7 +102,7 @@ def rank(catalogue: dict[str, Pattern], measured: dict[str, Measured], known: di
         said: dict[Decision | None, list[str]] = {decision: [] for decision in (*Decision, None)}
         for name, found in measured.items():
             values = f" ({' or '.join(found.values)})" if len(found.values) < len(known[name].values) else ""
-            said[of_dimension(criteria, name)].append(known[name].title.lower() + values)
+            said[of_dimension(criteria, found)].append(known[name].title.lower() + values)
         fits.append(
             Fit(
                 pattern=slug,

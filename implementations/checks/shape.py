@@ -5,6 +5,8 @@ Where the lines are drawn is ours; the figures are shown, and --given task_shape
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 
 from ..evaluation import statistics
@@ -62,8 +64,7 @@ def _possible(new: Estimate, rule: Estimate, spread: Estimate) -> dict[str, bool
 
 def _new(references: list[str]) -> Estimate:
     """The chance that the next answer is none of these: the share that stands there once (Good 1953, Biometrika 40)."""
-    once = sum(references.count(text) == 1 for text in references)
-    return proportion(once, len(references))
+    return proportion(list(Counter(references).values()).count(1), len(references))
 
 
 def _rule(gold: list[Item]) -> Estimate:

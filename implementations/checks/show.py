@@ -18,7 +18,6 @@ STYLES = {Decision.GO: "green", Decision.NO_GO: "bold red", Decision.UNSURE: "ye
 MOST_VALUES = 3  # that a dimension can have; with more it is not known
 FITS = 3  # patterns that are told with their reasons
 
-
 Row = tuple[Decision | None, str, RenderableType]  # what it comes to, the question, the answer
 
 
@@ -51,7 +50,7 @@ def _dimension(found: Measured, criteria: list[Weighed], dimension: Dimension) -
     lines = [Text(f"{values}: {found.what}")]
     for c in here:
         lines.append(Text.assemble(_word(c.decision), f" {'use when' if c.use else 'not when'}: {_short(c)}"))
-    return of_dimension(criteria, found.dimension), dimension.title, _with_source(lines, found.source, found.mend)
+    return of_dimension(criteria, found), dimension.title, _with_source(lines, found.source, found.mend)
 
 
 def _short(criterion: Weighed) -> str:

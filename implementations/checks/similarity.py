@@ -65,7 +65,10 @@ def plain(text: str) -> str:
 
 def distinct(items: Sequence[T], key: Callable[[T], str]) -> list[T]:
     """The first of the items whose text is the same, in order."""
-    return list({plain(key(item)): item for item in reversed(items)}.values())[::-1]
+    first: dict[str, T] = {}
+    for item in items:
+        first.setdefault(plain(key(item)), item)
+    return list(first.values())
 
 
 def sample(items: Sequence[T]) -> list[T]:
