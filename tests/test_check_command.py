@@ -227,19 +227,22 @@ def test_the_embedded_teacher_is_the_one_that_records_name():
 # ------------------------------------------------------------------------------------------------- the other checks
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_production_of_the_same_kind_is_covered_and_of_another_is_not(case, tmp_path, seed):
-    draw = random.Random(seed)
-    notes = draw.sample(PATIENTS, 300)
-    mine = case(items(notes[:200], []))
-    same, other = tmp_path / "same.txt", tmp_path / "other.txt"
-    same.write_text("\n".join(" ".join(n.split()) for n in notes[200:]))
-    other.write_text("\n".join(" ".join(n.split()) for n in [*notes[200:250], *draw.sample(TOPICS, 50)]))
-    assert coverage.coverage(replace(mine, production=same)).decision is GO
-    found = coverage.coverage(replace(mine, production=other))
-    assert found.decision is NO_GO
-    assert 0.45 <= found.estimate.value <= 0.65
-    assert all(int(example.split()[1]) > 50 for example in found.examples)  # "line 73 (0.04)"
+def test_production_of_the_same_kind_is_covered_and_of_another_is_not(case, tmp_path):
+    """Of one kind: never a no-go, and hardly ever unsure. Half of another kind: always a no-go."""
+    decisions, production = [], tmp_path / "production.txt"
+    for seed in range(12):
+        draw = random.Random(seed)
+        notes = draw.sample(PATIENTS, 300)
+        mine = replace(case(items(notes[:200], [])), production=production)
+        production.write_text("\n".join(" ".join(n.split()) for n in notes[200:]))
+        decisions.append(coverage.coverage(mine).decision)
+        mixed = [*notes[200:250], *draw.sample(TOPICS, 50)]
+        production.write_text("\n".join(" ".join(n.split()) for n in mixed))
+        found = coverage.coverage(mine)
+        assert found.decision is NO_GO
+        assert all(int(example.split()[1]) > 50 for example in found.examples)  # "line 73 (0.04)"
+    assert NO_GO not in decisions
+    assert decisions.count(GO) >= 11
 
 
 def test_production_may_be_json_lines_and_is_not_printed(case, tmp_path):
@@ -336,22 +339,26 @@ def test_payback_is_its_formula(case):
 
 
 def test_the_temperature_is_the_one_that_calibrates_the_teacher(case, tiny, tmp_path):
-    """A teacher whose logits are four times too large is calibrated at four times the temperature."""
+    """A teacher whose logits are so many times too large is calibrated at so many times the temperature."""
     import torch
 
-    from implementations.checks.temperature import TEMPERATURES, temperature
+    from implementations.checks.temperature import temperature
     from implementations.teachers.local import load
     from implementations.transfer.trainer import save
 
-    model, tokenizer = load(tiny, "cpu", "float32")
-    with torch.no_grad():
-        model.model.norm.weight *= 4
-    save(model, tokenizer, tmp_path / "loud")
-    shared = {"pattern": "response-based", "instruction": ClinicalSummary.instruction, "device": "cpu", "measure": True}
-    calm = temperature(case(**shared, teacher=f"local:{tiny}"), STAGES)
-    loud = temperature(case(**shared, teacher=f"local:{tmp_path / 'loud'}"), STAGES)
-    assert calm.decision is GO and calm.estimate.low <= 1 <= calm.estimate.high
-    assert loud.decision is NO_GO and loud.estimate.value in TEMPERATURES[7:]
+    def louder(factor: float) -> Check:
+        model, tokenizer = load(tiny, "cpu", "float32")
+        with torch.no_grad():
+            model.model.norm.weight *= factor
+        folder = tmp_path / f"times-{factor:g}"
+        save(model, tokenizer, folder)
+        given = {"pattern": "response-based", "instruction": ClinicalSummary.instruction, "device": "cpu"}
+        return temperature(case(**given, teacher=f"local:{folder}"), STAGES)
+
+    own = louder(1).estimate.value
+    calm, loud = louder(1 / own), louder(4 / own)
+    assert calm.decision is GO and calm.estimate.value == 1 and calm.mend == ""
+    assert loud.decision is NO_GO and loud.estimate.value in (3, 4, 6)
     assert loud.estimate.n == calm.estimate.n > 100
 
 

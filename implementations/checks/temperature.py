@@ -29,6 +29,7 @@ from .model import Case, Check, Decision
 TEMPERATURES = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0)
 ROWS, LONGEST = 32, 1024  # references that are read, and tokens of the longest row
 FEWEST = 4  # of them
+FAR = 2.0
 BINS = 10  # of confidence, for the calibration error
 RESAMPLES = 1000
 
@@ -67,20 +68,27 @@ def temperature(case: Case, stages: Stages) -> Check:
     best, used = found.best(), LOSS.temperature
     at, now = TEMPERATURES.index(best.value), TEMPERATURES.index(used)
     entropy, nll = (sums.sum(axis=0) / found.tokens.sum() for sums in (found.entropy, found.nll))
-    within = best.low <= used <= best.high
+    decision = _judge(best, used)
     return Check(
         **check,
-        decision=Decision.GO if within else Decision.NO_GO,
+        decision=decision,
         what=f"calibrated at T = {number(best.value)} ({number(best.low)} – {number(best.high)}), the recipe's is "
         f"{number(used)}; at {number(used)} and {number(best.value)}: entropy {number(entropy[now])} and "
         f"{number(entropy[at])} nats, calibration error {share(found.ece[now])} and {share(found.ece[at])}, "
         f"loss {number(nll[now])} and {number(nll[at])} nats a token",
         estimate=best,
         mend=""
-        if within
-        else "a run tunes a local teacher on the gold first, which changes this; if the tuned one is off as well, set "
-        "LOSS in implementations/recipes/response_based.py",
+        if decision is Decision.GO
+        else "a run tunes the model that gives the distributions first, which changes this; if the tuned one is off as "
+        "well, set LOSS in implementations/recipes/response_based.py",
     )
+
+
+def _judge(best: Estimate, used: float) -> Decision:
+    """Whether ``used`` may be the calibrated temperature; off by more than a factor of ``FAR`` is a no-go."""
+    if best.low <= used <= best.high:
+        return Decision.GO
+    return Decision.NO_GO if best.low > FAR * used or best.high < used / FAR else Decision.UNSURE
 
 
 @torch.inference_mode()
