@@ -7,6 +7,7 @@ decides is read. Imports nothing heavy.
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -60,11 +61,13 @@ class _Vocabulary(_Part):
     dimensions: dict[str, Dimension]
 
 
+@cache
 def patterns(folder: Path = PATTERNS) -> dict[str, Pattern]:
     """Every pattern that has a page, by slug. Raises InputError where a file is missing or wrong."""
     return {path.stem: read(path, Pattern) for path in sorted(_there(folder).glob("[!_]*.yml"))}
 
 
+@cache
 def dimensions(folder: Path = PATTERNS) -> dict[str, Dimension]:
     """The dimensions of the catalogue, by key, in its order. Raises InputError where the file is missing or wrong."""
     return read(_there(folder) / "_vocabulary.yml", _Vocabulary).dimensions

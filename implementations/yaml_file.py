@@ -32,7 +32,7 @@ def _dotted(keys: tuple[str | int, ...]) -> str:
     return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".")
 
 
-class _Loader(getattr(yaml, "CBaseLoader", yaml.BaseLoader)):
+class _Loader(yaml.BaseLoader):
     """Every scalar is a string, which the model turns into a number or a date: nothing else can be made of a file.
 
     A key given twice is an error; plain YAML would keep the second without a word.
