@@ -41,7 +41,7 @@ def coverage(case: Case) -> Check:
     least = float(np.quantile(space.within(), OUTLYING))
     _, near = space.nearest([item.prompt for item in asked])
     uncovered = proportion(int((near < least).sum()), len(asked))
-    decision = below(uncovered, MOST_UNCOVERED)
+    decision = below(uncovered.low, uncovered.high, MOST_UNCOVERED)
     mends = {
         Decision.GO: "",
         Decision.UNSURE: "give more production prompts",

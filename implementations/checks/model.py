@@ -135,11 +135,11 @@ def worst(decisions: list[Decision]) -> Decision:
     return Decision.GO
 
 
-def below(estimate: Estimate, most: float) -> Decision:
-    """Go if the whole interval is at most ``most``, no-go if it is above, unsure if it covers it."""
-    if estimate.high <= most:
+def below(low: float, high: float, most: float) -> Decision:
+    """Go if the whole interval from ``low`` to ``high`` is at most ``most``, no-go if it is above, else unsure."""
+    if high <= most:
         return Decision.GO
-    return Decision.NO_GO if estimate.low > most else Decision.UNSURE
+    return Decision.NO_GO if low > most else Decision.UNSURE
 
 
 def proportion(hits: int, of: int) -> Estimate:

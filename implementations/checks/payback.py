@@ -47,21 +47,25 @@ def payback(case: Case) -> Check:
         for option, usd in (("--gpu-hour-usd with --gpu-hours", case.training_usd), ("--serving-usd", case.serving_usd))
         if usd is None
     ]
-    decision = below(Estimate.model_construct(low=months[0], high=months[1]), case.payback_months)
+    decision = below(*months, case.payback_months)
     if missing and decision is Decision.GO:  # what costs nothing pays back: that is no finding
         decision = Decision.UNSURE
-    mends = {Decision.NO_GO: "stay with the teacher, unless it is too slow or too big", Decision.UNSURE: ""}
+    mends = {
+        Decision.GO: "",
+        Decision.NO_GO: "stay with the teacher, unless it is too slow or too big",
+        Decision.UNSURE: "count the tokens with `distill plan`",
+    }
     return Check(
         **check,
         decision=decision,
         what=f"{what}; {_formula(case, each, collection)} = {_span(months)} months"
         + (" at least" if missing else "")
-        + f"; {number(case.payback_months)} are accepted",
+        + f"; {case.payback_months:g} are accepted",
         estimate=Estimate(value=sum(months) / 2, low=months[0], high=months[1], n=len(case.items))
         if math.isfinite(months[1])
         else None,
         source=source,
-        mend=f"give {' and '.join(missing)}" if missing else mends.get(decision, ""),
+        mend=f"give {' and '.join(missing)}" if missing else mends[decision],
     )
 
 
