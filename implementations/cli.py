@@ -42,6 +42,7 @@ out = Console(emoji=False, markup=False, highlight=False, soft_wrap=True)
 Result = TypeVar("Result")
 MAX_NEW_TOKENS = 128  # of an answer to the user's own prompts
 LIBRARIES = ("torch", "accelerate", "transformers.trainer", f"{__package__}.run")
+EXIT_NO_GO = 1
 EXIT_INPUT = 2
 EXIT_INTERRUPTED = 130
 
@@ -259,6 +260,93 @@ def plan(options: Options) -> None:
     with _installed():
         from .plan import plan as show
     _fetching(lambda: show(options, out))
+
+
+@app.command()
+def check(
+    pattern: Annotated[str, typer.Argument(help="A pattern of the catalogue, with a recipe or without.")],
+    prompts: Annotated[Path, typer.Option(help='Your own: JSON lines of {"id", "prompt", "reference"?}.')],
+    teacher: Teacher = "local",
+    assistant: Assistant = None,
+    instruction: Instruction = None,
+    max_new_tokens: MaxNewTokens = None,
+    production: Annotated[
+        Path | None, typer.Option(help="What production asks: as --prompts, or one prompt a line.")
+    ] = None,
+    finished: Annotated[
+        Path | None,
+        typer.Option(
+            "--run", help="A finished run with these prompts. (default: the newest such in --workdir, if there is one)"
+        ),
+    ] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option(help="What you know, as data_residency=must_stay; counts before what is measured."),
+    ] = None,
+    monthly_requests: Annotated[int | None, typer.Option(min=1, help="That production makes.")] = None,
+    price_input: PriceInput = None,
+    price_output: PriceOutput = None,
+    gpu_hour_usd: Annotated[float | None, typer.Option(min=0, help="What an hour of training costs.")] = None,
+    gpu_hours: Annotated[float | None, typer.Option(min=0, help="How many of them training takes.")] = None,
+    serving_usd: Annotated[float | None, typer.Option(min=0, help="What serving the student costs a month.")] = None,
+    payback_months: Annotated[float, typer.Option(min=0, help="In how many months it must have paid back.")] = 12,
+    allow_cloud: AllowCloud = False,
+    redact: Redact = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Load a local teacher or the assistant too, to look at its temperature.")
+    ] = False,
+    device: Device = "auto",
+    workdir: Workdir = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for scripts.")] = False,
+) -> None:
+    """Whether a pattern fits, by its page's own criteria, measured on your data. Asks no platform, sends nothing.
+
+    Status 1 if something speaks against it (no-go), 2 if the input is wrong, else 0: what is unsure fails nothing.
+    """
+    for wrong, message in (
+        ((price_input is None) != (price_output is None), "--price-input and --price-output go together; give both"),
+        ((gpu_hour_usd is None) != (gpu_hours is None), "--gpu-hour-usd and --gpu-hours go together; give both"),
+        (bad := [g for g in given or () if "=" not in g], f"--given {' '.join(bad)}: write it as DIMENSION=VALUE"),
+    ):
+        if wrong:
+            raise InputError(message)
+    _quiet()
+    with _installed():
+        from .checks.model import Case, Decision
+        from .checks.report import report as weigh
+        from .checks.show import show
+        from .criteria import dimensions
+        from .tasks.user_prompts import read
+    case = Case(
+        pattern=pattern,
+        teacher=teacher,
+        prompts=prompts,
+        items=read(prompts),
+        given=dict(g.split("=", 1) for g in given or ()),
+        production=production,
+        run=finished,
+        workdir=workdir,
+        assistant=assistant,
+        instruction=instruction or "",
+        max_new_tokens=max_new_tokens or MAX_NEW_TOKENS,
+        allow_cloud=allow_cloud,
+        redact=redact,
+        measure=measure,
+        device=device,
+        price=None if price_input is None else prices.given(price_input, price_output),
+        monthly_requests=monthly_requests,
+        training_usd=None if gpu_hours is None else gpu_hour_usd * gpu_hours,
+        serving_usd=serving_usd,
+        payback_months=payback_months,
+    )
+    with _installed():
+        found = weigh(case, Stages(console))
+    if as_json:
+        print(found.model_dump_json(indent=1))
+    else:
+        show(found, dimensions(), out)
+    if found.decision is Decision.NO_GO:
+        raise typer.Exit(EXIT_NO_GO)
 
 
 def _fetching(act: Callable[[], Result]) -> Result:
