@@ -12,6 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..errors import InputError
+from ..teachers.embedded import _read_once
 from ..transfer.chat import prompt_ids
 
 LIKELIEST = 256  # next tokens that llama.cpp is asked for: the student's five are among them, or the model is another
@@ -43,11 +44,13 @@ class Transformers:
     @classmethod
     def of(cls, path: Path) -> Transformers:
         """The model in ``path``, a folder or a GGUF file, whose weights transformers turns back into float32."""
-        where: dict[str, Any] = {"pretrained_model_name_or_path": path}
+        where: dict[str, Any] = {"pretrained_model_name_or_path": path, "local_files_only": True}
         if path.is_file():
-            where = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
-        tokenizer = AutoTokenizer.from_pretrained(**where, local_files_only=True)
-        return cls(AutoModelForCausalLM.from_pretrained(**where, local_files_only=True, dtype=torch.float32), tokenizer)
+            where |= {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
+        with _read_once(lambda done: None):
+            tokenizer = AutoTokenizer.from_pretrained(**where)
+            model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+        return cls(model, tokenizer)
 
     def chat_template(self) -> str:
         return self.tokenizer.chat_template
@@ -81,6 +84,7 @@ class LlamaCpp:
         params.verbosity, params.warmup, params.n_parallel, params.n_ctx = -1, False, 1, longest + 1
         params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
         params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+        params.cpuparams.poll = 0  # threads that spin while they wait take the processor from each other
         params.model.path = str(path)
         try:
             self._server = xllamacpp.Server(params)
@@ -98,8 +102,17 @@ class LlamaCpp:
         return self.ask("POST", "/tokenize", {"content": text, "add_special": True, "parse_special": True})["tokens"]
 
     def logprobs(self, ids: list[int]) -> dict[int, float]:
-        answer = self.ask("POST", "/completion", {"prompt": ids, "n_predict": 1, "n_probs": LIKELIEST})
-        return {top["id"]: top["logprob"] for top in answer["completion_probabilities"][0]["top_logprobs"]}
+        return {top["id"]: top["logprob"] for top in self.likeliest(ids)}
+
+    def likeliest(self, ids: list[int]) -> list[dict[str, Any]]:
+        """The likeliest tokens after ``ids``, each with id, token (its text) and logprob, as the model has them.
+
+        The server tells them only with a token that it can write: not with one that ends the answer, nor with a part of
+        a character. So a letter is forced upon it, which comes after the log-probabilities are read.
+        """
+        letter = self.ask("POST", "/tokenize", {"content": "a"})["tokens"][-1]
+        asked = {"prompt": ids, "n_predict": 1, "n_probs": LIKELIEST, "logit_bias": [[letter, 1e6]]}
+        return self.ask("POST", "/completion", asked)["completion_probabilities"][0]["top_logprobs"]
 
     def ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         connection = HTTPConnection(self._address, timeout=600)

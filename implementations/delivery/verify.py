@@ -22,8 +22,8 @@ TOP = 5
 PROMPTS = 16  # whose log-probabilities are compared; the tokens of all are
 # Where pre-tokenizers differ, and held-out prompts may never go: spaces before digits, line ends, case, scripts.
 HARD = "x  12,  345\n\n 6789\t\t0  I'll  WE'LL\r\n Größe ½ 3² ٣٤ 数値は7 🩺🩺 ...!? a_b\n   "
-# The largest difference allowed, in nats.
-TOLERANCE = {Precision.F32: 0.01, Precision.F16: 0.05, Precision.BF16: 0.2, Precision.Q8_0: 0.3}
+# The largest difference allowed, in nats: two to thirty times what was measured, for llama.cpp rounds activations, too.
+TOLERANCE = {Precision.F32: 0.005, Precision.F16: 0.05, Precision.BF16: 0.5, Precision.Q8_0: 1.0}
 
 
 class Step(StrEnum):
