@@ -266,21 +266,21 @@ def test_a_template_that_says_something_else_at_ollama_is_named(run, start, tmp_
     assert server.paths["DELETE /api/delete"] == 1
 
 
+REFUSING = "{% if messages[0].role == 'system' %}{{ raise_exception('none') }}{% endif %}"
 DEFAULT = "{% if messages[0].role != 'system' %}<s>system: Be nice.</s>{% endif %}"
 ROLES = "{% for m in messages %}<s>{{ m.role }}: {{ m.content }}</s>{% endfor %}"
 GENERATE = "{% if add_generation_prompt %}<s>assistant: {% endif %}"
 
 
 @pytest.mark.parametrize(
-    "template, instruction, default",
-    [(ROLES + GENERATE, "Go.", ""), (DEFAULT + ROLES + GENERATE, "", "Be nice."), (DEFAULT + ROLES + GENERATE, "Go.", "Be nice.")],
-)  # fmt: skip
-def test_templates_that_ollama_can_have(template, instruction, default, student):
+    "before, instruction, default", [("", "Go.", ""), (DEFAULT, "", "Be nice."), (DEFAULT, "Go.", "Be nice.")]
+)
+def test_templates_that_ollama_can_have(before, instruction, default, student):
     from implementations.delivery.ollama import phrase
 
     task = student.record.task.model_copy(update={"instruction": instruction})
     tokenizer = copy.deepcopy(student.tokenizer)
-    tokenizer.chat_template = template
+    tokenizer.chat_template = before + ROLES + GENERATE
     asked = dataclasses.replace(student, tokenizer=tokenizer, record=student.record.model_copy(update={"task": task}))
     phrasing = phrase(asked)
     assert phrasing.default_system == default and phrasing.system == ("<s>system: ", "</s>")
@@ -293,9 +293,9 @@ def test_templates_that_ollama_can_have(template, instruction, default, student)
     "template, says",
     [
         (ROLES.replace("m.content", "m.content | upper") + GENERATE, "writes more than each role's text"),
-        ("{% if messages[0].role == 'system' %}{{ raise_exception('none') }}{% endif %}", r"takes no system instruction \(none\)"),
+        (REFUSING, r"takes no system instruction \(none\)"),
     ],
-)  # fmt: skip
+)
 def test_templates_that_ollama_cannot_have(template, says, student):
     from implementations.delivery.ollama import phrase
 
@@ -310,9 +310,15 @@ BAD = {
     "there already": (["{run}", "--to", "gguf", "--out", "{tmp}"], "--out {tmp}: is there already"),
     "a name for a file": (["{run}", "--to", "gguf", "--model", "x"], "--model goes with --to ollama"),
     "a file for Ollama": (["{run}", "--to", "ollama", "--out", "x"], "--out: Ollama keeps its models itself"),
-    "not of a folder": (["{run}", "--to", "safetensors", "--quantize", "q8_0"], "--quantize q8_0: safetensors takes f32"),
-    "no folder to write": (["{run}", "--to", "gguf", "--out", "/dev/null/x.gguf"], "/dev/null/x.gguf: cannot be written"),
-}  # fmt: skip
+    "not of a folder": (
+        ["{run}", "--to", "safetensors", "--quantize", "q8_0"],
+        "--quantize q8_0: safetensors takes f32, bf16, f16",
+    ),
+    "no folder to write": (
+        ["{run}", "--to", "gguf", "--out", "/dev/null/x.gguf"],
+        "/dev/null/x.gguf: cannot be written",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", BAD)

@@ -1,4 +1,4 @@
-"""The API of Ollama's server: chat, tags, version, pull, blobs, create, show, delete, as the official SDK 0.6 speaks it.
+"""The API of Ollama's server, by the official SDK 0.6: chat, tags, version, pull, blobs, create, show and delete.
 
 A word is a token, but of a model that was created here: that one answers from its GGUF file, one token at a time.
 """
