@@ -24,7 +24,7 @@ from rich.table import Table
 from . import record as records
 from .delivery import PRECISIONS, Precision, Target
 from .errors import InputError, ModelMissing, disk_errors
-from .figures import metric_title, percent, share, times
+from .figures import metric_title, number, percent, share, times
 from .options import Launch, Machine, Options
 from .progress import Stages, download
 from .registry import LAUNCHERS, PLATFORMS, RECIPES, Signal, cell
@@ -428,13 +428,13 @@ def export(
 
 def _agreements(agreements: list[Agreement]) -> None:
     """How far each reader's model is from the student."""
-    table = Table(
-        "read by", "chat template", "tokens", "top-5 logprobs, largest", "mean", "allowed", "same first token"
-    )
-    for a in agreements:
-        tokens = f"same in {a.prompts} prompts" if a.prompts else "–"
-        differences = (f"{value:.2g} nats" for value in (a.largest, a.mean, a.tolerance))
-        table.add_row(a.reader, "same", tokens, *differences, f"{percent(a.same_first)} of {a.contexts}")
+    table = Table("read again by", *(a.reader for a in agreements))
+    table.add_row("chat template", *("same" for _ in agreements))
+    table.add_row("tokens", *(f"same in {a.prompts} prompts" if a.prompts else "not compared" for a in agreements))
+    table.add_row("top-5 logprobs, largest", *(f"{number(a.largest)} nats" for a in agreements))
+    table.add_row("top-5 logprobs, mean", *(f"{number(a.mean)} nats" for a in agreements))
+    table.add_row("allowed, largest", *(f"{number(a.tolerance)} nats" for a in agreements))
+    table.add_row("likeliest token", *(f"same in {percent(a.same_first)} of {a.contexts}" for a in agreements))
     out.print(table)
 
 

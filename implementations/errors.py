@@ -37,7 +37,10 @@ def disk_errors(where: Path, option: str = "--workdir") -> Iterator[None]:
                 f"{where}: the disk is full; free some space (or give {option} on another disk) and run the same "
                 f"command again{kept}"
             ) from error
-        if isinstance(error, PermissionError | NotADirectoryError) or getattr(error, "errno", None) == errno.EROFS:
+        if (
+            isinstance(error, PermissionError | NotADirectoryError | FileExistsError)
+            or getattr(error, "errno", None) == errno.EROFS
+        ):
             raise InputError(
                 f"{where}: cannot be written ({error.strerror}); give {option} a folder you own"
             ) from error

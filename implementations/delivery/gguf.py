@@ -58,6 +58,8 @@ def verify(student: Student, expected: Expected, path: Path, precision: Precisio
         with stages.stage("Read it again with llama.cpp", None):
             reader = LlamaCpp(path, max(map(len, expected.prompts + expected.contexts)))
             agreements.append(compare(expected, reader, student, precision))
+    else:
+        stages.console.print("llama.cpp is not here, so transformers alone reads the file; pip install -e '.[export]'")
     with stages.stage("Read it again with transformers", None):
         reader = Transformers.of(path)
         agreements.append(compare(expected, reader, student, precision, tokens=not agreements))
