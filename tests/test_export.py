@@ -161,7 +161,7 @@ def test_a_pre_tokenizer_that_is_nearly_right_is_named(made, student, expected, 
 
 def test_without_llama_cpp_transformers_looks_at_the_tokens_too(made, student, expected, monkeypatch, capsys):
     monkeypatch.setattr(gguf, "has_llama_cpp", lambda: False)
-    [agreement] = gguf.verify(student, expected, made, Precision.F32, Stages(Console(markup=False)))
+    [agreement] = gguf.verify(student, expected, made, Precision.F32, Stages(Console()))
     assert agreement.prompts == 4 and agreement.largest < 1e-3
     assert "pip install -e '.[export]'" in capsys.readouterr().out
 

@@ -59,7 +59,8 @@ def verify(student: Student, expected: Expected, path: Path, precision: Precisio
             reader = LlamaCpp(path, max(map(len, expected.prompts + expected.contexts)))
             agreements.append(compare(expected, reader, student, precision))
     else:
-        stages.console.print("llama.cpp is not here, so transformers alone reads the file; pip install -e '.[export]'")
+        advice = "llama.cpp is not installed, so transformers alone reads the file; run: pip install -e '.[export]'"
+        stages.console.print(advice, markup=False, soft_wrap=True)
     with stages.stage("Read it again with transformers", None):
         reader = Transformers.of(path)
         agreements.append(compare(expected, reader, student, precision, tokens=not agreements))

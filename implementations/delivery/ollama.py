@@ -7,8 +7,8 @@ here from how the student's chat template writes each role, and sent with the sy
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import ollama
 from jinja2 import TemplateError
 
 from ..errors import InputError
@@ -20,6 +20,9 @@ from . import Precision, Target, gguf
 from .files import Exported, write_report
 from .student import Student
 from .verify import Agreement, Expected, Moved, Step, agree, check_template
+
+if TYPE_CHECKING:
+    from ollama import Client
 
 TIMEOUT = 600.0  # seconds without a word
 TOP_LOGPROBS = 20  # the server's own limit
@@ -85,7 +88,7 @@ def export(student: Student, expected: Expected, name: str, precision: Precision
 
 
 def compare(
-    client: ollama.Client, name: str, student: Student, phrasing: Phrasing, expected: Expected, precision: Precision
+    client: Client, name: str, student: Student, phrasing: Phrasing, expected: Expected, precision: Precision
 ) -> Agreement:
     """Ask the server for the first token of answers to held-out prompts. Raises Moved and InputError.
 
