@@ -15,20 +15,24 @@ from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from . import record as records
+from .delivery import PRECISIONS, Precision, Target
 from .errors import InputError, ModelMissing, disk_errors
-from .figures import metric_title, percent, share, times
+from .figures import metric_title, number, percent, share, times
 from .options import Launch, Machine, Options
 from .progress import Stages, download
 from .registry import LAUNCHERS, PLATFORMS, RECIPES, Signal, cell
 from .teachers import prices
 from .teachers.spending import Spending
+
+if TYPE_CHECKING:
+    from .delivery.verify import Agreement
 
 app = typer.Typer(
     help="Distil a large model into a small one, and measure what was kept.",
@@ -457,6 +461,69 @@ def report(run: Annotated[Path, typer.Argument(help="A run's folder under runs/.
     if not (run / "record.json").is_file():
         raise InputError(f"{run}: no record.json; give the folder of a finished run, as `distill run` printed it")
     print(write(run))
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A finished run's folder under runs/.")],
+    to: Annotated[Target, typer.Option(help="A folder, a file, or a model of an Ollama server (OLLAMA_HOST).")],
+    path: Annotated[
+        Path | None,
+        typer.Option("--out", help="The folder or file to write. (default: in the run's folder, under export/)"),
+    ] = None,
+    quantize: Annotated[
+        Precision | None,
+        typer.Option(help="How weights are stored. (default: f32, as trained, in safetensors; else f16)"),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The model's name on the Ollama server. (default: the run's)")
+    ] = None,
+) -> None:
+    """Take the student of a run to where it is used, and prove that it is the same model there.
+
+    It is read again, by other software where there is some: same chat template, same tokens, same log-probabilities.
+    """
+    precision = quantize or PRECISIONS[to][0]
+    for wrong, message in (
+        (precision not in PRECISIONS[to], f"--quantize {quantize}: {to} takes {', '.join(PRECISIONS[to])}"),
+        (model and to is not Target.OLLAMA, "--model goes with --to ollama; leave it out"),
+        (path and to is Target.OLLAMA, "--out: Ollama keeps its models itself; give --model, or --to gguf"),
+        (path and path.exists(), f"--out {path}: is there already; delete it, or give another place"),
+    ):
+        if wrong:
+            raise InputError(message)
+    _quiet()
+    stages = Stages(console)
+    with _installed():
+        from .delivery.student import finished
+        from .delivery.verify import expect
+
+        deliver = import_module(f"{__package__}.delivery.{to}").export
+    with stages.stage("Load the student", None):
+        student = finished(run)
+    places = {
+        Target.SAFETENSORS: path or run / "export" / f"{student.name}-{precision}",
+        Target.GGUF: path or run / "export" / f"{student.name}-{precision}.gguf",
+        Target.OLLAMA: model or student.name,
+    }
+    with stages.stage("Ask it what its exports must say, too", None):
+        expected = expect(student)
+    exported = deliver(student, expected, places[to], precision, stages)
+    _agreements(exported.agreements)
+    out.print(f"{to:11} {exported.place}")
+    out.print(f"measured    {exported.report}")
+
+
+def _agreements(agreements: list[Agreement]) -> None:
+    """How far each reader's model is from the student."""
+    table = Table("read again by", *(a.reader for a in agreements))
+    table.add_row("chat template", *("same" for _ in agreements))
+    table.add_row("tokens", *(f"same in {a.prompts} prompts" if a.prompts else "not compared" for a in agreements))
+    table.add_row("top-5 logprobs, largest", *(f"{number(a.largest)} nats" for a in agreements))
+    table.add_row("top-5 logprobs, mean", *(f"{number(a.mean)} nats" for a in agreements))
+    table.add_row("allowed, largest", *(f"{number(a.tolerance)} nats" for a in agreements))
+    table.add_row("likeliest token", *(f"same in {percent(a.same_first)} of {a.contexts}" for a in agreements))
+    out.print(table)
 
 
 def _summary(measured: records.Record) -> None:

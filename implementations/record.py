@@ -56,6 +56,7 @@ class Machine(Strict):
 class Task(Strict):
     name: str
     title: str
+    instruction: str = Field(default="", description="the system instruction that goes with every prompt")
     data_sha256: str = Field(description="of every prompt and known fact the run used, in order")
     sizes: dict[str, int] = Field(description="notes per split of one seed: gold, dev, transfer, heldout, unseen")
 

@@ -320,7 +320,7 @@ def _record(
         seeds=plan.seeds,
         machine=environment.machine(),
         packages=environment.packages(),
-        task=records.Task(name=task.name, title=task.title, **_data(task, plan)),
+        task=records.Task(name=task.name, title=task.title, instruction=task.instruction, **_data(task, plan)),
         teacher=teacher,
         student=student,
         arms=[board.arm(kind) for kind in board.arms],

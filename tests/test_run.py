@@ -102,6 +102,7 @@ def test_smoke_with_the_embedded_teacher(tmp_path, monkeypatch, capsys):
     assert measured.teacher.parameters > 130_000_000
     assert {arm.kind for arm in measured.arms} == ARMS["sequence-level"]
     assert measured.serving["teacher"].latency_p50_s > 0 and measured.serving["student"].peak_memory_mib > 0
+    assert measured.task.instruction == ClinicalSummary.instruction
     assert measured.task.sizes == {"gold": 4, "dev": 0, "transfer": 8, "heldout": 2, "unseen": 2}
     items = [json.loads(line) for line in (folder / "items.jsonl").read_text().splitlines()]
     assert len(items) == 4 and set(items[0]["answers"]) == ARMS["sequence-level"]
@@ -272,6 +273,7 @@ def test_own_prompts_from_file_to_report(tiny, tmp_path, monkeypatch, capsys):
     )
     assert distill(monkeypatch, *command) == 0, capsys.readouterr().err
     measured = record.load(tmp_path / "work" / "latest" / "record.json")
+    assert measured.task.instruction == ClinicalSummary.instruction
     assert measured.task.sizes == {"gold": 4, "dev": 0, "transfer": 8, "heldout": 2}
     assert measured.primary_metric == "rouge_l" and set(measured.arms[0].metrics) == {"heldout"}
     assert "ROUGE-L" in (tmp_path / "work" / "latest" / "report.html").read_text()
