@@ -105,7 +105,7 @@ def rewritten(made: Path, path: Path, **changes: object) -> Path:
     import gguf as library
     from gguf.scripts.gguf_new_metadata import MetadataDetails, copy_with_new_metadata
 
-    with embedded._read_once(lambda done: None):
+    with embedded.read_once(lambda done: None):
         reader, new = library.GGUFReader(str(made)), {}
     for name, value in changes.items():
         field = reader.fields[f"tokenizer.{name}"]
@@ -196,16 +196,13 @@ def test_a_folder_that_changed_is_named(student, expected, tmp_path):
 
 def test_the_embedded_tokenizer(tmp_path):
     """49,152 tokens of SmolLM2's, as `make run` has them, and with the pre-tokenizer that SmolLM2 was trained with."""
-    from tokenizers import pre_tokenizers
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     file = embedded.gguf()
-    with embedded._read_once(lambda done: None):
+    with embedded.read_once(lambda done: None):
         tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
     assert gguf.pre_tokenizer(tokenizer) == "gpt-2"
-    digits = pre_tokenizers.Digits(individual_digits=True)
-    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, byte_level])
+    embedded.split_digits(tokenizer)
     assert gguf.pre_tokenizer(tokenizer) == "smollm"
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
     ends = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}

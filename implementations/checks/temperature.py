@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import disk_errors
 from ..figures import number, share
 from ..progress import Advance, Stages
 from ..recipes.response_based import LOSS
@@ -130,9 +129,4 @@ def _folder(case: Case, stages: Stages) -> Path:
         return check_folder(case.assistant, "--assistant")
     if case.model:
         return check_folder(Path(case.model), "--teacher local:")
-    folder = case.workdir / "models" / "embedded" / "model"
-    if not folder.exists():
-        title = f"Unpack the embedded teacher ({embedded.NAME})"
-        with stages.stage(title, embedded.TENSORS) as advance, disk_errors(folder):
-            embedded.materialize(folder, advance)
-    return folder
+    return embedded.unpack(case.workdir, stages)

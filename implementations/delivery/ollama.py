@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..progress import Stages
 from ..teachers.ollama import address, asking
 from ..transfer.chat import prompt_ids
-from ..transfer.generate import _stop_ids
+from ..transfer.generate import stop_ids
 from . import Precision, Target, gguf
 from .files import Exported, write_report
 from .student import Student
@@ -170,4 +170,4 @@ def _says(phrasing: Phrasing, student: Student, prompt: str) -> bool:
 
 def stop_tokens(student: Student) -> list[str]:
     """The text of every token that ends an answer."""
-    return [student.tokenizer.decode([token]) for token in sorted(_stop_ids(student.model, student.tokenizer))]
+    return [student.tokenizer.decode([token]) for token in sorted(stop_ids(student.model, student.tokenizer))]

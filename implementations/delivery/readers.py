@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..errors import InputError
-from ..teachers.embedded import _read_once
+from ..teachers.embedded import read_once
 from ..transfer.chat import prompt_ids
 
 LIKELIEST = 256  # next tokens that llama.cpp is asked for: the student's five are among them, or the model is another
@@ -47,7 +47,7 @@ class Transformers:
         where: dict[str, Any] = {"pretrained_model_name_or_path": path, "local_files_only": True}
         if path.is_file():
             where |= {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
-        with _read_once(lambda done: None):
+        with read_once(lambda done: None):
             tokenizer = AutoTokenizer.from_pretrained(**where)
             model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
         return cls(model, tokenizer)

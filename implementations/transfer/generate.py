@@ -69,7 +69,7 @@ def generate(
     """
     encoded = [prompt_ids(tokenizer, instruction, prompt) for prompt in prompts]
     order = sorted(range(len(prompts)), key=lambda i: -len(encoded[i]))  # the longest first: memory fails early
-    stops = _stop_ids(model, tokenizer)
+    stops = stop_ids(model, tokenizer)
     model.eval()
     for at in range(0, len(order), batch):
         indices = order[at : at + batch]
@@ -93,7 +93,7 @@ def generate(
         ]
 
 
-def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
     """What ends an answer: the tokenizer's end of sequence, and what the model's own configuration adds to it."""
     configured = model.generation_config.eos_token_id
     return {tokenizer.eos_token_id, *([configured] if isinstance(configured, int) else configured or [])}
