@@ -371,6 +371,19 @@ def report(run: Annotated[Path, typer.Argument(help="A run's folder under runs/.
     print(write(run))
 
 
+@app.command()
+def copy(
+    pattern: Pattern,
+    dest: Annotated[Path, typer.Argument(help="A folder that does not exist yet, or is empty.")],
+    platform: Annotated[str, typer.Option(help=f"Where its teacher is: {', '.join(PLATFORMS)}.")],
+) -> None:
+    """Copy a pattern for one platform into a folder: a project of its own, which needs nothing of this one."""
+    with _installed():
+        from .delivery.copy import copy as write
+    folder = write(pattern, platform, dest)
+    out.print(f"copied   {folder}  (README.md says how to install and run it)")
+
+
 def _summary(measured: records.Record) -> None:
     """The arms on the held-out slice, and the verdict."""
     table = Table("arm", "held out", "95% interval", title=metric_title(measured.primary_metric))

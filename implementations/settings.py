@@ -76,12 +76,17 @@ def recipe_of(options: Options) -> ModuleType:
 def make_task(options: Options) -> Task:
     """The built-in task, or the user's own prompts; a smoke run's answers are short."""
     if options.prompts is None:
-        task = ClinicalSummary()
+        task = built_in_task(options.pattern)
     else:
         task = UserPrompts(options.prompts, options.instruction, options.max_new_tokens)
     if options.smoke:
         task.max_new_tokens = SMOKE_TOKENS
     return task
+
+
+def built_in_task(pattern: str) -> Task:
+    """What ``pattern`` is shown on where the user brings no prompts."""
+    return {"clinical-summary": ClinicalSummary}[RECIPES[pattern].task]()
 
 
 def _steps(items: list[Item], config: TrainConfig) -> int:
