@@ -66,8 +66,8 @@ Pattern = Annotated[str, typer.Argument(help="A pattern of `distill list`.")]
 Teacher = Annotated[
     str,
     typer.Option(
-        help="local (the embedded model), local:PATH, claude:MODEL, vertex:MODEL, langchain:PROVIDER:MODEL, "
-        "ollama:MODEL or bedrock:MODEL."
+        help="local (the embedded model), local:PATH"
+        + "".join(f", {platform.teacher}" for slug, platform in PLATFORMS.items() if slug != "local")
     ),
 ]
 Student = Annotated[

@@ -1,9 +1,9 @@
 """`distill copy`: one pattern on one platform as a small project of its own, to be kept in somebody else's repository.
 
-What is copied follows from the code: the modules that the command line, the recipe, the platform and the teacher on this
-machine import, also inside functions; the files of data that these name; the packages that they import, at the versions
-that are pinned here. `cli.py` and `registry.py` keep what is left to do and to choose, and the package is called after
-the pattern, so that it can be installed beside this one. Nothing else changes.
+What is copied follows from the code: the modules that the command line, the recipe, the platform and the teacher on
+this machine import, also inside functions; the files of data that these name; the packages that they import, at the
+versions that are pinned here. `cli.py` and `registry.py` keep what is left to do and to choose, and the package is
+called after the pattern, so that it can be installed beside this one. Nothing else changes.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import shutil
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from importlib import import_module, metadata
 from modulefinder import ModuleFinder
 from pathlib import Path
@@ -54,7 +55,7 @@ def copy(pattern: str, platform: str, dest: Path) -> Path:
             _write(made, Path(scratch) / "whole", recipe, chosen, project)
             made.replace(dest)
     except OSError as error:
-        raise InputError(f"{dest}: cannot be written ({error.strerror}); give a folder that you can write to") from error
+        raise InputError(f"{dest}: cannot be written ({error.strerror}); give a folder that you own") from error
     return dest
 
 
@@ -146,13 +147,19 @@ def _pins(project: dict, imported: set[str], platform: str) -> dict[str, list[st
     Extras keep their names, so that what messages say to install is right. The platform's own is kept whole, for some
     of its packages are found by name while it runs; of the others, what is imported.
     """
-    installed = metadata.packages_distributions()
+    installed = _distributions()
     wanted = {_canonical(name) for top in imported for name in installed.get(top, [top])}
     groups = {"": project["dependencies"], **project["optional-dependencies"]}
     needed = {
         extra: [pin for pin in pins if extra == platform or _canonical(pin) in wanted] for extra, pins in groups.items()
     }
     return {extra: pins for extra, pins in needed.items() if pins}
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    """The distributions that are installed here, by the names that they are imported by."""
+    return metadata.packages_distributions()
 
 
 def _canonical(requirement: str) -> str:
@@ -181,27 +188,23 @@ def _reduce(whole: Path, package: str, recipes: set[str], platforms: set[str]) -
     source = _without_commands(cli.read_text("utf-8"))
     cli.write_text(_without_unused(source, {"main"}), "utf-8")
     source = _without_entries(registry.read_text("utf-8"), {"Recipe": recipes, "Platform": platforms})
-    roots = [f"{package}.cli", *(_here(RECIPES[slug].module, package) for slug in recipes)]
-    roots += [_here(PLATFORMS[slug].module, package) for slug in platforms]
-    kept, _ = _reached(whole, package, roots)
-    asked = {name for path in kept if path != registry for name in _mentions(path.read_text("utf-8"))}
-    registry.write_text(source := _without_unused(source, asked), "utf-8")
-    # Whatever else the registry names is imported by that name.
-    roots += [text for text in _strings(source) if re.fullmatch(rf"{package}(\.\w+)+", text)]
-    return _reached(whole, package, roots)
-
-
-def _here(module: str, package: str) -> str:
-    return f"{package}.{module.partition('.')[2]}"
-
-
-def _reached(whole: Path, package: str, roots: list[str]) -> tuple[list[Path], set[str]]:
-    """The files that ``roots`` import from ``package``, directly or not, and the packages they import from elsewhere."""
+    registry.write_text(source, "utf-8")
     finder = ModuleFinder([str(whole)])
-    for root in roots:
-        finder.import_hook(root)
+    modules = [RECIPES[slug].module for slug in recipes] + [PLATFORMS[slug].module for slug in platforms]
+    for module in (f"{package}.cli", *(f"{package}.{module.partition('.')[2]}" for module in modules)):
+        finder.import_hook(module)
+    asked = {name for path in _files(finder) if path != registry for name in _mentions(path.read_text("utf-8"))}
+    registry.write_text(source := _without_unused(source, asked), "utf-8")
+    for text in _strings(source):  # whatever else the registry names is imported by that name
+        if re.fullmatch(rf"{package}(\.\w+)+", text):
+            finder.import_hook(text)
     elsewhere = {name.partition(".")[0] for name in finder.badmodules} - sys.stdlib_module_names - {package}
-    return sorted(Path(module.__file__) for module in finder.modules.values() if module.__file__), elsewhere
+    return _files(finder), elsewhere
+
+
+def _files(finder: ModuleFinder) -> list[Path]:
+    found = (module.__file__ for module in finder.modules.values())
+    return sorted(Path(file) for file in found if file)  # built-in modules have none
 
 
 def _mentions(source: str) -> set[str]:
@@ -248,10 +251,10 @@ def _without_unused(source: str, used: set[str]) -> str:
     """``source`` without what it defines or imports and neither itself nor anybody who needs ``used`` mentions."""
     while True:
         statements = ast.parse(source).body
+        reads = [{node.id for node in ast.walk(s) if isinstance(node, ast.Name)} for s in statements]
         cuts = []
-        for statement in statements:
-            others = [s for s in statements if s is not statement]
-            read = used | {n.id for s in others for n in ast.walk(s) if isinstance(n, ast.Name)}
+        for at, statement in enumerate(statements):
+            read = used.union(*reads[:at], *reads[at + 1 :])
             if _command(statement) or not (names := _defined(statement)) or names <= read:
                 continue
             if isinstance(statement, ast.Import | ast.ImportFrom):
