@@ -71,7 +71,8 @@ def away(tmp_path_factory) -> Run:
     packages = list(dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib")))
 
     def run(where: Path, *arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(where), *packages])} | options.pop("env", {})
+        fixed = {"PYTHONPATH": os.pathsep.join([str(where), *packages]), "OMP_NUM_THREADS": "1"}  # enough for `tiny`
+        environment = os.environ | fixed | options.pop("env", {})
         command = [folder / "bin" / "python", *map(str, arguments)]
         return subprocess.run(command, cwd=where, env=environment, capture_output=True, text=True, **options)
 
