@@ -189,7 +189,8 @@ def test_a_copy_asks_its_platform(copies, tiny, tmp_path, away, monkeypatch):
     """The README's run on the sample prompts, with a server that speaks the platform's protocol."""
     folder, teacher = copies["response-based", "claude"], PLATFORMS["claude"].teacher
     command = ["-m", "response_based.cli", "run", "response-based", "--teacher", teacher, "--prompts", "prompts.jsonl"]
-    command += ["--allow-cloud", "--instruction", "Summarize.", "--budget-usd", 1, "--assistant", tiny, "--student", 2]
+    command += ["--allow-cloud", "--instruction", "Summarize.", "--assistant", tiny, "--student", 2]
+    command += ["--price-input", 1, "--price-output", 5, "--budget-usd", 1]
     with serving("claude", echo, tmp_path, monkeypatch) as server:
         done = away(folder, *command, "--smoke", "--workdir", tmp_path / "work")
         assert done.returncode == 0, done.stderr
