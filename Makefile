@@ -1,5 +1,6 @@
 # make run   distils a student from the embedded teacher, writes its report, builds the site with the run on it
 # make test  the whole suite
+# make records  measures every pattern on its task and writes the records to commit; leave the machine alone meanwhile
 # make test-real  the teachers against a real server, which it builds first; needs cmake and a C++ compiler
 # All create .venv and install into it first; PYTHON names another interpreter (3.11 or newer).
 
@@ -8,7 +9,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 TEACHER := implementations/teachers/embedded.txt
 
-.PHONY: run test test-real site clean
+.PHONY: run test test-real records site clean
 
 run: $(INSTALLED)
 	$(BIN)/distill run sequence-level
@@ -26,6 +27,10 @@ test: $(INSTALLED)
 test-real: $(INSTALLED)
 	$(BIN)/python tests/llama_server.py
 	$(BIN)/pytest -m real_server
+
+records: $(INSTALLED)
+	set -e; for pattern in $$($(BIN)/python -c 'from implementations.registry import RECIPES; print(*RECIPES)'); do \
+	  $(BIN)/distill run $$pattern --record; done
 
 site: $(INSTALLED)
 	$(BIN)/catalogue serve --records runs

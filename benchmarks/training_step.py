@@ -21,7 +21,7 @@ STEPS = 12
 def measure(keep: bool) -> dict[str, float]:
     """Seconds of a step, the first two left out, and MiB, in this process."""
     from implementations.evaluation.serving import _peak_resident_mib
-    from implementations.recipes.sequence_level import STUDENT_LAYERS
+    from implementations.recipes.arms import STUDENT_LAYERS
     from implementations.tasks.clinical_summary import ClinicalSummary
     from implementations.tasks.task import Sizes
     from implementations.teachers import embedded

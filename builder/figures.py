@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from types import NoneType
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
@@ -107,6 +108,7 @@ def check_path(path: str) -> None:
 
 def _check_rest(known: Any, rest: list[str], where: str) -> None:
     for part in rest:
+        known = _given(known)
         if get_origin(known) is dict:
             known = get_args(known)[1]
         elif isinstance(known, type) and issubclass(known, BaseModel):
@@ -121,6 +123,12 @@ def _check_rest(known: Any, rest: list[str], where: str) -> None:
     ):
         names = getattr(known, "model_fields", ())
         raise FigureError(f"{where} is not one figure" + (f"; go on with {', '.join(names)}" if names else ""))
+
+
+def _given(known: Any) -> Any:
+    """The type of what is there, where a record may lack it."""
+    present = [kind for kind in get_args(known) if kind is not NoneType] if NoneType in get_args(known) else []
+    return present[0] if present else known
 
 
 # ------------------------------------------------------------------------------------------------- writing

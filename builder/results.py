@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from implementations.figures import (
+    cascade_rows,
     count,
     dollars,
     metric_title,
@@ -132,6 +133,10 @@ class Results:
     def serving(self) -> list[tuple[str, str, str, str]]:
         """What was measured of serving: teacher, student, and how they compare."""
         return serving_rows(self.record)
+
+    def cascade(self) -> list[tuple[str, str, str, str, str]]:
+        """The curve of a cascade; empty where nothing was passed on."""
+        return cascade_rows(self.record)
 
     def stages(self) -> list[tuple[str, str]]:
         return [(s.name.replace("_", " ").capitalize(), seconds(s.seconds)) for s in self.record.stages]

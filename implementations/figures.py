@@ -133,3 +133,19 @@ def serving_rows(record: Record) -> list[tuple[str, str, str, str]]:
         ("Layers", record.teacher.layers, record.student.layers, count),
     ]
     return [(what, form(a) if a else "–", form(b), times(b / a) if a else "") for what, a, b, form in rows]
+
+
+def cascade_rows(record: Record) -> list[tuple[str, str, str, str, str]]:
+    """A cascade's curve: share passed on, quality with its interval, quality at random, seconds an answer.
+
+    An answer takes the student's median, and the teacher's as well where it is passed on; a dash where the teacher's
+    is its provider's.
+    """
+    teacher, student = record.serving.get("teacher"), record.serving["student"]
+    rows = []
+    for point in record.cascade.curve if record.cascade else ():
+        q = point.quality
+        took = seconds(student.latency_p50_s + point.share * teacher.latency_p50_s) if teacher else "–"
+        interval = f"{share(q.low)} to {share(q.high)}"
+        rows.append((percent(point.share), share(q.value), interval, share(point.at_random.value), took))
+    return rows

@@ -104,8 +104,9 @@ class ArmKind(StrEnum):
     TEACHER_ASSISTANT = "teacher_assistant"  # an open model tuned on the teacher's answers: the bridge
     STUDENT_BEFORE = "student_before"
     STUDENT_GOLD = "student_gold"  # the control: the same student, trained without the teacher
-    STUDENT_HARD = "student_hard"  # the second control, where a recipe gives more than text: the teacher's text alone
+    STUDENT_SIMPLER = "student_simpler"  # the second control, where a recipe adds to a simpler one: the same by that
     STUDENT_DISTILLED = "student_distilled"
+    CASCADE = "cascade"  # the distilled student, and the teacher where it is unsure
 
 
 class Arm(Strict):
@@ -113,7 +114,7 @@ class Arm(Strict):
 
     kind: ArmKind
     title: str
-    model: Literal["teacher", "student"]
+    model: Literal["teacher", "student", "cascade"]
     metrics: dict[str, dict[str, Estimate]]
     training: list[Curve] = Field(default_factory=list, description="one per seed; empty for untrained arms")
 
@@ -153,9 +154,27 @@ class Collection(Strict):
     usd: float = Field(description="spent with providers; 0 for a local teacher, whose cost is its wall time")
 
 
+class Deferral(Strict):
+    """One point of a cascade's curve: the quality of the whole when this share of the answers is the teacher's."""
+
+    share: float
+    quality: Estimate = Field(description="the least confident answers passed on")
+    at_random: Estimate = Field(description="any answers passed on, as often: what a score that knows nothing would do")
+
+
+class Cascade(Strict):
+    """The student answers first; what it is least sure of is passed on to the teacher. Primary metric."""
+
+    score: str = Field(description="what stands for confidence in an answer")
+    deferred: dict[str, Estimate] = Field(description="by slice, the share that was passed on at the threshold")
+    added: Estimate = Field(description="the cascade minus passing on as many at random, held-out slice")
+    curve: list[Deferral] = Field(description="of the held-out slice, every share from none to all")
+
+
 class Decision(StrEnum):
     DISTIL = "distil"
     DO_NOT_DISTIL = "do not distil"
+    SIMPLER = "take the simpler pattern"
     UNSURE = "unsure"
 
 
@@ -193,9 +212,11 @@ class Record(Strict):
     arms: list[Arm]
     comparisons: list[Comparison]
     primary_metric: str
+    simpler: str | None = Field(default=None, description="the pattern that this one adds to: what the verdict weighs")
     retention: Estimate = Field(
         description="distilled student over the teacher it learnt from (tuned, where it could be), held-out slice"
     )
+    cascade: Cascade | None = None
     serving: dict[Literal["teacher", "student"], Serving] = Field(description="of the models on this machine")
     tuning: list[Tuning]
     collection: Collection
@@ -276,8 +297,13 @@ def code_sha256(pattern: str, root: Path = ROOT) -> str:
 
     A record is stale when this differs from the hash it carries, so rewording a comment must not change it.
     """
+    return files_sha256(RECIPES[pattern].code, root)
+
+
+def files_sha256(globs: tuple[str, ...], root: Path = ROOT) -> str:
+    """The same hash of any files of the project."""
     digest = hashlib.sha256()
-    for glob in sorted(RECIPES[pattern].code):
+    for glob in sorted(globs):
         for path in sorted(root.glob(glob)):
             digest.update(path.relative_to(root).as_posix().encode())
             digest.update(json.dumps(_significant(path.read_text("utf-8"))).encode())

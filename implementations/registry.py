@@ -46,19 +46,28 @@ class Platform:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One runnable pattern. ``code`` names the files whose change makes its records stale."""
+    """One runnable pattern. ``uses`` names what of the project it builds on beside the core; see ``code``."""
 
     slug: str
     title: str
-    needs: Signal
-    module: str
-    task: str
-    code: tuple[str, ...]
+    needs: Signal = Signal.TEXT
+    uses: tuple[str, ...] = ()
+
+    @property
+    def module(self) -> str:
+        """Where its ``run`` and its settings are."""
+        return f"implementations.recipes.{self.slug.replace('-', '_')}"
+
+    @property
+    def code(self) -> tuple[str, ...]:
+        """The files whose change makes its records stale."""
+        return (*CORE, *self.uses, f"{self.module.replace('.', '/')}.py")
 
 
-# What decides a figure. Code that carries answers without changing them (ledger, collection, workspace) is not here.
+# What decides a figure of every recipe. Code that carries answers without changing them (ledger, collection, workspace)
+# is not here.
 TRANSFER_MODULES = "attention chat collate config device generate heads job objective students trainer".split()
-TRANSFER_CODE = (
+CORE = (
     "implementations/tasks/*.py",
     "implementations/teachers/embedded.py",
     "implementations/teachers/local.py",
@@ -68,6 +77,20 @@ TRANSFER_CODE = (
     "implementations/evaluation/measure.py",
     "implementations/evaluation/serving.py",
     "implementations/evaluation/statistics.py",
+)
+
+# What the distribution of a teacher takes, cached or not.
+SIGNALS = (
+    "implementations/transfer/codecs.py",
+    "implementations/transfer/signals.py",
+    "implementations/transfer/losses/*.py",
+)
+# What makes a model out of a start, rows and settings: models are kept by its hash, whichever recipe asked for them.
+ENGINE = (
+    "implementations/teachers/embedded.py",
+    "implementations/teachers/local.py",
+    "implementations/transfer/*.py",
+    "implementations/transfer/losses/*.py",
 )
 
 PLATFORMS: dict[str, Platform] = {
@@ -139,29 +162,9 @@ PLATFORMS: dict[str, Platform] = {
 RECIPES: dict[str, Recipe] = {
     r.slug: r
     for r in (
-        Recipe(
-            "sequence-level",
-            "Sequence-level distillation",
-            needs=Signal.TEXT,
-            module="implementations.recipes.sequence_level",
-            task="clinical-summary",
-            code=(*TRANSFER_CODE, "implementations/recipes/sequence_level.py"),
-        ),
-        Recipe(
-            "response-based",
-            "Response-based distillation",
-            needs=Signal.LOGITS,
-            module="implementations.recipes.response_based",
-            task="clinical-summary",
-            code=(
-                *TRANSFER_CODE,
-                "implementations/transfer/codecs.py",
-                "implementations/transfer/signals.py",
-                "implementations/transfer/losses/*.py",
-                "implementations/recipes/sequence_level.py",
-                "implementations/recipes/response_based.py",
-            ),
-        ),
+        Recipe("sequence-level", "Sequence-level distillation"),
+        Recipe("response-based", "Response-based distillation", Signal.LOGITS, SIGNALS),
+        Recipe("tiered-serving", "Tiered serving", uses=("implementations/evaluation/cascade.py",)),
     )
 }
 

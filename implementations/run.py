@@ -23,12 +23,13 @@ from . import privacy
 from . import record as records
 from .errors import InputError, disk_errors
 from .evaluation import environment, serving
-from .evaluation.measure import Scoreboard, verdict
+from .evaluation.cascade import measure as measure_cascade
+from .evaluation.measure import Added, Scoreboard, verdict
 from .options import Options
 from .progress import Stages
-from .recipes.arms import Outcome, Setup
+from .recipes.arms import STUDENT_LAYERS, Outcome, Setup
 from .record import ArmKind, Model, Record, Serving, Stage, link, write_atomic
-from .registry import RECIPES, Signal
+from .registry import ENGINE, RECIPES, Signal
 from .settings import Plan, make_plan, make_task, recipe_of
 from .tasks.task import Item, Task
 from .teachers import embedded
@@ -54,12 +55,20 @@ def execute(options: Options, console: Console) -> tuple[Path, Record]:
     task = make_task(options)
     plan = make_plan(options, task)
     code, commit = records.code_sha256(options.pattern), environment.commit()
-    with Workspace(options.workdir, code, stages, options.device, options.spending, options.processes) as work:
-        return _execute(options, console, work, task, plan, dtype, commit)
+    engine = records.files_sha256(ENGINE)
+    with Workspace(options.workdir, engine, stages, options.device, options.spending, options.processes) as work:
+        return _execute(options, console, work, task, plan, dtype, code, commit)
 
 
 def _execute(
-    options: Options, console: Console, work: Workspace, task: Task, plan: Plan, dtype: str, commit: str | None
+    options: Options,
+    console: Console,
+    work: Workspace,
+    task: Task,
+    plan: Plan,
+    dtype: str,
+    code: str,
+    commit: str | None,
 ) -> tuple[Path, Record]:
     teacher = _teacher(options, work)
     if isinstance(teacher, RemoteTeacher):
@@ -75,7 +84,7 @@ def _execute(
         shared_vocabulary(start, base)  # before anything is spent on what could not be learnt
     described = {
         "pattern": options.pattern,
-        "code": work.code,
+        "code": code,
         "task": [task.name, task.instruction, task.max_new_tokens],
         "teacher": teacher.identity,
         "student": work.identity(start),
@@ -115,10 +124,10 @@ def _execute(
         folder.mkdir(parents=True, exist_ok=True)
         heldout = next(iter(outcome.slices.values()))
         served = _serving(work, folder, outcome, task, heldout, plan)
-        board = Scoreboard(task, outcome.slices, outcome.arms)
+        board = Scoreboard(task, outcome.slices, outcome.arms, outcome.reference)
         described = {
             "commit": commit,
-            "code_sha256": work.code,
+            "code_sha256": code,
             "pattern": options.pattern,
             "platform": platform,
             "command": options.command,
@@ -192,7 +201,7 @@ def _student(options: Options, work: Workspace, base: Path | None, base_name: st
 
     Where that is None, they are the embedded model's layers.
     """
-    spec = options.student or (SMOKE_LAYERS if options.smoke else recipe_of(options).STUDENT_LAYERS)
+    spec = options.student or (SMOKE_LAYERS if options.smoke else STUDENT_LAYERS)
     if not spec.isdigit():
         path = _check_model(Path(spec), "--student")
         return path, path.resolve().name
@@ -296,8 +305,14 @@ def _record(
         (board.reference, ArmKind.STUDENT_GOLD),
         (ArmKind.STUDENT_DISTILLED, board.reference),
     ]
-    if ArmKind.STUDENT_HARD in board.arms:
-        pairs.insert(1, (ArmKind.STUDENT_DISTILLED, ArmKind.STUDENT_HARD))
+    added = cascade = None
+    if ArmKind.STUDENT_SIMPLER in board.arms:
+        pairs.insert(1, (ArmKind.STUDENT_DISTILLED, ArmKind.STUDENT_SIMPLER))
+        added = Added(outcome.simpler, board.compare(*pairs[1]).difference)
+    if ArmKind.CASCADE in board.arms:
+        pairs += [(ArmKind.CASCADE, ArmKind.STUDENT_DISTILLED), (ArmKind.CASCADE, board.reference)]
+        cascade = measure_cascade(board, outcome.scores, outcome.deferred)
+        added = Added(outcome.simpler, cascade.added, "Passing on what is unsure, minus as many at random")
     return Record(
         **described,
         date=datetime.now(UTC).replace(microsecond=0),
@@ -311,12 +326,14 @@ def _record(
         arms=[board.arm(kind) for kind in board.arms],
         comparisons=[board.compare(a, b, name) for name in outcome.slices for a, b in pairs],
         primary_metric=task.primary,
+        simpler=outcome.simpler,
         retention=board.retention(),
         serving=served,
         tuning=outcome.tuning,
         collection=outcome.collection,
         stages=[Stage(name=name, seconds=round(seconds, 1)) for name, seconds in outcome.seconds.items()],
-        verdict=verdict(board),
+        cascade=cascade,
+        verdict=verdict(board, added),
     )
 
 

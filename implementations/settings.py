@@ -8,6 +8,7 @@ from importlib import import_module
 from types import ModuleType
 
 from .options import Options
+from .recipes import arms
 from .registry import RECIPES
 from .tasks.clinical_summary import ClinicalSummary
 from .tasks.task import Item, Sizes, Task
@@ -37,12 +38,11 @@ class Plan:
 
 
 def make_plan(options: Options, task: Task) -> Plan:
-    """The recipe's own settings; shrunk for --smoke, widened for --record, and as large as the user's own data."""
-    recipe = recipe_of(options)
-    sizes, teacher, student = recipe.SIZES, recipe.TEACHER_TRAINING, recipe.STUDENT_TRAINING
+    """The story's settings; shrunk for --smoke, widened for --record, and as large as the user's own data."""
+    sizes, teacher, student = arms.SIZES, arms.TEACHER_TRAINING, arms.STUDENT_TRAINING
     if options.smoke:
         sizes, teacher, student = (
-            recipe.SMOKE_SIZES,
+            arms.SMOKE_SIZES,
             replace(teacher, steps=2, batch=2),
             replace(student, steps=3, batch=4),
         )
@@ -69,7 +69,7 @@ def make_plan(options: Options, task: Task) -> Plan:
 
 
 def recipe_of(options: Options) -> ModuleType:
-    """The module of the recipe: its ``run``, and its settings in capitals."""
+    """The module of the recipe, which has its ``run``."""
     return import_module(RECIPES[options.pattern].module)
 
 

@@ -122,7 +122,7 @@ def test_a_local_teacher_goes_along_and_a_record_comes_back(serve, source, tiny,
     assert (tmp_path / "work" / "latest").resolve() == folder
     assert f"report   {folder / 'report.html'}" in printed.out and f"student  {folder / 'student'}" in printed.out
     measured = record.load(folder / "record.json")
-    bridge_and_second_control = {ArmKind.TEACHER_ASSISTANT, ArmKind.STUDENT_HARD}
+    bridge_and_second_control = {ArmKind.TEACHER_ASSISTANT, ArmKind.STUDENT_SIMPLER}
     assert {arm.kind for arm in measured.arms} == set(ArmKind) - bridge_and_second_control
     assert measured.teacher.name == tiny.name
     assert measured.command.startswith("distill launch sequence-level --on vertex --machine a2-highgpu-1g")

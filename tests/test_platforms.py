@@ -11,6 +11,7 @@ import pytest
 from commands import distill
 from loopback import Break, Reply, TinyModel, echo
 from platforms import KEY, PLATFORMS, serving
+from test_run import ARMS
 
 from implementations import record, registry
 from implementations.progress import Stages
@@ -67,8 +68,7 @@ def test_cell(pattern, name, tiny, small, tmp_path, monkeypatch, capsys):
     measured = record.load(folder / "record.json")
     assert measured.platform == slug and measured.teacher.name == teacher
     arms = {arm.kind: arm for arm in measured.arms}
-    expected = {ArmKind.TEACHER_SHIPPED, ArmKind.STUDENT_BEFORE, ArmKind.STUDENT_GOLD, ArmKind.STUDENT_DISTILLED}
-    assert set(arms) == expected | ({ArmKind.TEACHER_ASSISTANT, ArmKind.STUDENT_HARD} if bridged else set())
+    assert set(arms) == ARMS[pattern] - {ArmKind.TEACHER_TUNED} | ({ArmKind.TEACHER_ASSISTANT} if bridged else set())
     assert measured.collection.asked == 8 and measured.collection.usd > 0 and measured.collection.prompt_tokens > 0
     [curve] = arms[ArmKind.STUDENT_DISTILLED].training
     assert len(curve.loss) == 3 and measured.speedup is None

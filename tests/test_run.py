@@ -48,11 +48,18 @@ ARMS = {
         ArmKind.STUDENT_DISTILLED,
     },
 }
-ARMS["response-based"] = ARMS["sequence-level"] | {ArmKind.STUDENT_HARD}
+ARMS["response-based"] = ARMS["sequence-level"] | {ArmKind.STUDENT_SIMPLER}
+ARMS["tiered-serving"] = ARMS["sequence-level"] | {ArmKind.CASCADE}
+# What the distilled student's loss is made of, where it is more than the answer's tokens.
+TERMS = {
+    "sequence-level": set(),
+    "response-based": {"cross_entropy", "distillation"},
+    "tiered-serving": set(),
+}
 
 
 def test_every_recipe_has_its_arms_here():
-    assert set(ARMS) == set(RECIPES)
+    assert set(ARMS) == set(TERMS) == set(RECIPES)
 
 
 @pytest.mark.parametrize("pattern", RECIPES)
@@ -71,15 +78,13 @@ def test_local_cell(pattern, tiny, tmp_path):
     assert content_hash(outcome.student) != content_hash(setup.start)
     arms = {arm.kind: arm for arm in outcome.arms}
     assert set(arms) == ARMS[pattern]
-    assert outcome.collection.asked == 24 and len(work.ledger) == 24 + len(arms) * 6  # text, and no more, in the ledger
-    caches = list((tmp_path / "signals").glob("*/shard-*"))
+    assert outcome.collection.asked == 24 and len(work.ledger) == 24 + len(arms) * 6  # a cascade's is how sure it is
     [distilled] = arms[ArmKind.STUDENT_DISTILLED].training
-    if RECIPES[pattern].needs is Signal.TEXT:
-        assert not caches and not distilled.terms
-    else:  # the tuned teacher's distribution at every token of its answers
-        assert RECIPES[pattern].needs is Signal.LOGITS and caches and distilled.terms["distillation"]
-        [hard] = arms[ArmKind.STUDENT_HARD].training
-        assert not hard.terms and hard.steps == distilled.steps
+    assert {term for term in distilled.terms if not term.startswith("norm_")} == TERMS[pattern]
+    assert bool(TERMS[pattern]) == (RECIPES[pattern].needs is not Signal.TEXT)
+    if ArmKind.STUDENT_SIMPLER in arms:  # it learns from less, for as long
+        [simpler] = arms[ArmKind.STUDENT_SIMPLER].training
+        assert set(simpler.terms) < set(distilled.terms) and simpler.steps == distilled.steps
     for arm in arms.values():
         for curve in arm.training:
             assert curve.loss[-1] < curve.loss[0]

@@ -28,10 +28,15 @@ class ArmAnswers:
 class Scoreboard:
     """The metrics of all arms as matrices (seeds, items), from which every figure of the record is drawn."""
 
-    def __init__(self, task: Task, slices: dict[str, list[Item]], arms: list[ArmAnswers]):
+    def __init__(
+        self,
+        task: Task,
+        slices: dict[str, list[Item]],
+        arms: list[ArmAnswers],
+        reference: ArmKind,
+    ):
         self.task, self.slices, self.arms = task, slices, {arm.kind: arm for arm in arms}
-        # Whose answers the student learnt from: the tuned teacher's, where it could be tuned.
-        self.reference = ArmKind.TEACHER_TUNED if ArmKind.TEACHER_TUNED in self.arms else ArmKind.TEACHER_SHIPPED
+        self.reference = reference
         self.matrix: dict[tuple[ArmKind, str, str], np.ndarray] = {}
         for arm in arms:
             for name, items in slices.items():
@@ -68,34 +73,48 @@ class Scoreboard:
         return statistics.ratio(student, self.matrix[self.reference, name, self.task.primary])
 
 
-def verdict(board: Scoreboard) -> Verdict:
-    """Is the teacher worth it? Decided on the distilled student against the same student trained on the gold alone.
+@dataclass(frozen=True)
+class Added:
+    """What a pattern adds to a simpler one: a difference of the primary metric, and what it is of."""
 
-    Distil when the whole interval of the difference lies above ``MARGIN``, do not when it lies below, and say
-    "unsure" when it covers it.
+    to: str
+    difference: Estimate
+    what: str = "Distilled minus the same student by the simpler pattern"
+
+
+def verdict(board: Scoreboard, added: Added | None = None) -> Verdict:
+    """Is the teacher worth it, and is this pattern?
+
+    Decided on the distilled student against the same student trained on the gold alone: do not distil when the whole
+    interval of the difference lies below ``MARGIN``, and "unsure" when it covers it. Where it lies above, the answer
+    is "distil", or to take the simpler pattern when what this one ``added`` to it is not measurably above nothing.
     """
     gain = board.compare(ArmKind.STUDENT_DISTILLED, ArmKind.STUDENT_GOLD).difference
-    lead = board.compare(board.reference, ArmKind.STUDENT_GOLD).difference
-    metric = metric_title(board.task.primary)
-    against = f"{metric}, distilled minus gold alone: {_points(gain)}."
-    if ArmKind.STUDENT_HARD in board.arms:
-        soft = board.compare(ArmKind.STUDENT_DISTILLED, ArmKind.STUDENT_HARD).difference
-        against += f" Distilled minus the teacher's text alone: {_points(soft)}."
-    if gain.low > MARGIN:
-        return Verdict(decision=Decision.DISTIL, reason=f"{against} The teacher's answers are worth having.")
+    against = f"{metric_title(board.task.primary)}, distilled minus gold alone: {_points(gain)}."
     if gain.high <= MARGIN:
-        why = (
-            f"Teacher minus gold alone: {_points(lead)}; it has nothing measurable to teach."
-            if lead.low <= 0
-            else f"Teacher minus gold alone: {_points(lead)}; its answers do not carry that over: try "
-            "more of them, more steps or more layers."
+        return Verdict(decision=Decision.DO_NOT_DISTIL, reason=f"{against} {_why_not(board)}")
+    if gain.low <= MARGIN:
+        more = "run more seeds or keep more items held out."
+        return Verdict(
+            decision=Decision.UNSURE, reason=f"{against} The interval covers the margin of {points(MARGIN)}; {more}"
         )
-        return Verdict(decision=Decision.DO_NOT_DISTIL, reason=f"{against} {why}")
+    if added is None:
+        return Verdict(decision=Decision.DISTIL, reason=f"{against} The teacher's answers are worth having.")
+    against += f" {added.what} ({added.to}): {_points(added.difference)}."
+    if added.difference.low > 0:
+        return Verdict(decision=Decision.DISTIL, reason=f"{against} What this pattern adds is worth having.")
     return Verdict(
-        decision=Decision.UNSURE,
-        reason=f"{against} The interval covers the margin of {points(MARGIN)}; run more seeds or keep more items held "
-        "out.",
+        decision=Decision.SIMPLER,
+        reason=f"{against} Distil, but what this pattern adds to {added.to} cannot be seen here.",
     )
+
+
+def _why_not(board: Scoreboard) -> str:
+    lead = board.compare(board.reference, ArmKind.STUDENT_GOLD).difference
+    said = f"Teacher minus gold alone: {_points(lead)}; "
+    if lead.low <= 0:
+        return f"{said}it has nothing measurable to teach."
+    return f"{said}its answers do not carry that over: try more of them, more steps or more layers."
 
 
 def _points(estimate: Estimate) -> str:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from .. import record as records
 from ..errors import InputError, disk_errors
-from ..figures import FORMATS, METRICS, metric_title, number, points, serving_rows, slice_title
+from ..figures import FORMATS, METRICS, cascade_rows, metric_title, number, points, serving_rows, slice_title
 from ..record import Arm, ArmKind, Comparison, Curve, Estimate, Record
 from ..registry import RECIPES
 
@@ -72,6 +72,7 @@ def render(record: Record, items: list[Item]) -> str:
         comparisons=_comparisons(record),
         bound=_bound(c.difference for c in record.comparisons),
         serving=serving_rows(record),
+        cascade=cascade_rows(record),
         trained=[arm for arm in record.arms if arm.training],
         curves=_curves(record.arms),
         frame=FRAME,
@@ -154,9 +155,11 @@ def _comparison(comparison: Comparison, titles: dict[ArmKind, str]) -> dict[str,
     a, b, d = titles[comparison.a], titles[comparison.b], comparison.difference
     questions = {
         (ArmKind.STUDENT_DISTILLED, ArmKind.STUDENT_GOLD): "Was the teacher worth it?",
-        (ArmKind.STUDENT_DISTILLED, ArmKind.STUDENT_HARD): "Did its distribution add to its text?",
+        (ArmKind.STUDENT_DISTILLED, ArmKind.STUDENT_SIMPLER): "Did this pattern add to the simpler one?",
         **{(teacher, ArmKind.STUDENT_GOLD): "Had the teacher anything to teach?" for teacher in TEACHERS},
         **{(ArmKind.STUDENT_DISTILLED, teacher): "What was lost on the way?" for teacher in TEACHERS},
+        (ArmKind.CASCADE, ArmKind.STUDENT_DISTILLED): "What did passing on buy?",
+        **{(ArmKind.CASCADE, teacher): "What did keeping answers cost?" for teacher in TEACHERS},
     }
     says = f"{a} is better" if d.low > 0 else f"{b} is better" if d.high < 0 else "within the noise"
     return {

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..errors import InputError
+from ..evaluation.cascade import confidence
 from ..evaluation.measure import ArmAnswers
 from ..record import ArmKind, Collection, Tuning
 from ..tasks.task import Item, Sizes, Splits, Task
@@ -19,6 +22,12 @@ from ..transfer.config import TEXT_ALONE, Loss, TrainConfig
 if TYPE_CHECKING:  # it loads torch, and a plan reads a recipe's settings without
     from ..workspace import Pairs, Workspace
 
+# The story of every recipe, unless it has sizes and settings of its own: few answers by experts, many prompts without.
+SIZES = Sizes(gold=48, dev=0, transfer=240, heldout=48, unseen=24)
+SMOKE_SIZES = Sizes(gold=4, dev=0, transfer=8, heldout=2, unseen=2)
+STUDENT_LAYERS = "10"  # every third of the default teacher's 30
+TEACHER_TRAINING = TrainConfig(steps=24, learning_rate=3e-4, batch=4)
+STUDENT_TRAINING = TrainConfig(steps=116, learning_rate=1e-3, batch=4)
 LEARNING_RATES = (5e-4, 1e-3)  # tried for every student arm when a record is made
 TITLES = {
     ArmKind.TEACHER_SHIPPED: "Teacher as shipped",
@@ -26,14 +35,14 @@ TITLES = {
     ArmKind.TEACHER_ASSISTANT: "Assistant tuned on the teacher's answers",
     ArmKind.STUDENT_BEFORE: "Student before training",
     ArmKind.STUDENT_GOLD: "Student on the gold alone",
-    ArmKind.STUDENT_HARD: "Student on the teacher's text alone",
     ArmKind.STUDENT_DISTILLED: "Student distilled",
+    ArmKind.CASCADE: "Student first, teacher where it is unsure",
 }
 STAGES = {
     ArmKind.TEACHER_TUNED: "tune the teacher",
     ArmKind.TEACHER_ASSISTANT: "tune the assistant",
     ArmKind.STUDENT_GOLD: "train the student on the gold",
-    ArmKind.STUDENT_HARD: "train the student on the teacher's text",
+    ArmKind.STUDENT_SIMPLER: "train the student by the simpler pattern",
     ArmKind.STUDENT_DISTILLED: "distil the student",
 }
 
@@ -62,37 +71,59 @@ class Setup:
 
 @dataclass(frozen=True)
 class Lesson:
-    """What one student arm learns from: texts, and a teacher's distribution where the loss leaves it a share."""
+    """What one student arm learns from: texts, and a teacher's distribution where the loss leaves it a share.
+
+    ``start`` is the folder that it begins from, None for the untrained student.
+    """
 
     pairs: Pairs
     loss: Loss = TEXT_ALONE
     teacher: Path | None = None
+    start: Path | None = None
+
+
+@dataclass(frozen=True)
+class Simpler:
+    """The pattern that a recipe adds to, and what the student trained by that one is called: the second control."""
+
+    pattern: str
+    title: str
 
 
 @dataclass(frozen=True)
 class Outcome:
     """Everything the run learnt: arms with their answers, and what collecting the transfer set took.
 
-    ``teacher`` is the folder of the model that the student learnt from, None when it is not on this machine.
+    ``teacher`` is the folder of the model that the student learnt from, None when it is not on this machine;
+    ``reference`` the arm whose answers it learnt; ``simpler`` the pattern of the second control, if there is one.
+    ``scores`` and ``deferred`` are of a cascade: the student's confidence in each answer, and whether it was passed on,
+    as ``scores[slice][seed][item]``.
     """
 
     slices: dict[str, list[Item]]
     arms: list[ArmAnswers]
+    reference: ArmKind
+    simpler: str | None
     teacher: Path | None
     student: Path
     tuning: list[Tuning]
     collection: Collection
     seconds: dict[str, float]
+    scores: dict[str, list[list[float]]] = field(default_factory=dict)
+    deferred: dict[str, list[list[bool]]] = field(default_factory=dict)
 
 
 class Arms:
     """The contenders, step by step: each step shows its bar, and its seconds are counted once, whoever repeats it."""
 
-    def __init__(self, setup: Setup):
-        self.setup, self.work, self.task = setup, setup.work, setup.task
+    def __init__(self, setup: Setup, simpler: Simpler | None = None):
+        self.setup, self.work, self.task, self.simpler = setup, setup.work, setup.task, simpler
+        self.titles = TITLES | ({ArmKind.STUDENT_SIMPLER: simpler.title} if simpler else {})
         self.of: dict[ArmKind, ArmAnswers] = {}
         self.seconds: dict[str, float] = {}
         self.tuning: dict[ArmKind, Tuning] = {}
+        self.scores: dict[str, list[list[float]]] = {}
+        self.deferred: dict[str, list[list[bool]]] = {}
         self._collected: list[Collected] = []
         self._counted: set[tuple[str, str]] = set()
 
@@ -132,7 +163,7 @@ class Arms:
 
     def _tuned(self, kind: ArmKind, title: str, start: Path, pairs: Pairs, config: TrainConfig) -> Teacher:
         folder = self._train(kind, title, start, Lesson(pairs), replace(config, seed=self.seed))
-        model = self.work.model(folder, TITLES[kind])
+        model = self.work.model(folder, self.titles[kind])
         self.evaluate(kind, model)
         return model
 
@@ -179,8 +210,8 @@ class Arms:
             config = replace(self.setup.student_training, seed=self.seed)
             if kind in self.tuning:
                 config = replace(config, learning_rate=self.tuning[kind].chosen)
-            folder = self._train(kind, TITLES[kind], self.setup.start, lesson, config)
-            self.evaluate(kind, self.work.model(folder, TITLES[kind]))
+            folder = self._train(kind, self.titles[kind], lesson.start or self.setup.start, lesson, config)
+            self.evaluate(kind, self.work.model(folder, self.titles[kind]))
         return folder
 
     def _choose_rate(self, kind: ArmKind, lesson: Lesson) -> Tuning:
@@ -191,7 +222,7 @@ class Arms:
             short = replace(config, learning_rate=rate, steps=config.steps // 2, loss=lesson.loss)
             title = f"Try learning rate {rate:g} ({kind.replace('_', ' ')})"
             folder, curve = self.work.train(
-                title, self.setup.start, task.instruction, lesson.pairs, short, lesson.teacher
+                title, lesson.start or self.setup.start, task.instruction, lesson.pairs, short, lesson.teacher
             )
             self.count(stage, str(folder), curve.seconds)
             dev = self.splits.dev
@@ -208,25 +239,64 @@ class Arms:
         return Outcome(
             slices=self.splits.slices,
             arms=list(self.of.values()),
+            reference=self.reference,
+            simpler=self.simpler.pattern if self.simpler else None,
             teacher=teacher.folder,
             student=student,
             tuning=list(self.tuning.values()),
             collection=_account(self._collected),
             seconds=self.seconds,
+            scores=self.scores,
+            deferred=self.deferred,
         )
+
+    @property
+    def reference(self) -> ArmKind:
+        """The arm whose answers the student learns: the tuned teacher, where it could be tuned."""
+        return ArmKind.TEACHER_TUNED if ArmKind.TEACHER_TUNED in self.of else ArmKind.TEACHER_SHIPPED
+
+    def confidence(self, student: Path) -> dict[str, np.ndarray]:
+        """How sure the model in ``student`` is of its answers to the held-out items of this seed, by slice: (N,)."""
+        model = self.work.model(student, self.titles[ArmKind.STUDENT_DISTILLED])
+        return {
+            name: np.array([confidence(a) for a in self.ask("Ask how sure it is", model, items, "evaluate", 1).answers])
+            for name, items in self.splits.slices.items()
+        }
+
+    def cascade(self, scores: dict[str, np.ndarray], deferred: dict[str, np.ndarray]) -> None:
+        """The arm of the student's answers of this seed, and the teacher's where they were ``deferred``; by slice."""
+        texts = []
+        for name, marks in deferred.items():
+            self.scores.setdefault(name, []).append(scores[name].tolist())
+            self.deferred.setdefault(name, []).append(marks.tolist())
+            ours, theirs = (self.of[kind].answers[name][-1] for kind in (ArmKind.STUDENT_DISTILLED, self.reference))
+            texts += [t if passed else s for s, t, passed in zip(ours, theirs, marks, strict=True)]
+        self.answered(ArmKind.CASCADE, texts)
 
     def evaluate(self, kind: ArmKind, model: Teacher) -> None:
         """Ask the arm about every held-out item. Raises InputError when the arm has not answered all of them."""
         items = [item for slice_items in self.splits.slices.values() for item in slice_items]
-        collected = self.ask(f"Evaluate: {TITLES[kind].lower()}", model, items, "evaluate")
+        collected = self.ask(f"Evaluate: {self.titles[kind].lower()}", model, items, "evaluate")
         if collected.why_pending:
             raise InputError(collected.why_pending)
-        texts = iter(collected.answers)
-        for name, slice_items in self.splits.slices.items():
-            self._arm(kind).answers.setdefault(name, []).append([next(texts).text for _ in slice_items])
+        self.answered(kind, [answer.text for answer in collected.answers])
 
-    def ask(self, title: str, model: Teacher, items: list[Item], stage: str = "ask the teacher") -> Collected:
-        requests = [Request(self.task.instruction, item.prompt, self.task.max_new_tokens) for item in items]
+    def answered(self, kind: ArmKind, texts: list[str]) -> None:
+        """Take ``texts``, one for each held-out item of this seed, slice after slice, as the answers of the arm."""
+        left = iter(texts)
+        for name, slice_items in self.splits.slices.items():
+            self._arm(kind).answers.setdefault(name, []).append([next(left) for _ in slice_items])
+
+    def ask(
+        self,
+        title: str,
+        model: Teacher,
+        items: list[Item],
+        stage: str = "ask the teacher",
+        top_logprobs: int = 0,
+    ) -> Collected:
+        limit = self.task.max_new_tokens
+        requests = [Request(self.task.instruction, i.prompt, limit, top_logprobs=top_logprobs) for i in items]
         collected = self.work.ask(title + self.suffix, model, requests)
         for request, answer in zip(requests, collected.answers, strict=True):
             self.count(stage, request.key(model.identity), answer.seconds)
@@ -249,7 +319,7 @@ class Arms:
         return folder
 
     def _arm(self, kind: ArmKind) -> ArmAnswers:
-        return self.of.setdefault(kind, ArmAnswers(kind, TITLES[kind], kind.value.partition("_")[0]))
+        return self.of.setdefault(kind, ArmAnswers(kind, self.titles[kind], kind.value.partition("_")[0]))
 
 
 def _account(collected: list[Collected]) -> Collection:

@@ -22,16 +22,15 @@ from __future__ import annotations
 
 from ..record import ArmKind
 from ..transfer.config import Loss
-from .arms import Arms, Lesson, Outcome, Setup
-from .sequence_level import SIZES, SMOKE_SIZES, STUDENT_LAYERS, STUDENT_TRAINING, TEACHER_TRAINING
+from .arms import Arms, Lesson, Outcome, Setup, Simpler
 
-__all__ = ["SIZES", "SMOKE_SIZES", "STUDENT_LAYERS", "STUDENT_TRAINING", "TEACHER_TRAINING", "run"]
+SIMPLER = Simpler("sequence-level", "Student on the teacher's text alone")
 LOSS = Loss(alpha=0.5, temperature=1.0)  # equal shares; the temperature at which the teacher wrote its answers
 
 
 def run(setup: Setup) -> Outcome:
     """Run every arm for every seed. Raises InputError, with everything earned kept, when answers are missing."""
-    arms = Arms(setup)
+    arms = Arms(setup, SIMPLER)
     for _ in arms.seeds():
         # 1. See what the teacher knows, and teach it the task from the few answers that experts wrote.
         teacher = arms.tuned_teacher()
@@ -46,7 +45,7 @@ def run(setup: Setup) -> Outcome:
         student = arms.students(
             {
                 ArmKind.STUDENT_GOLD: Lesson(arms.gold),
-                ArmKind.STUDENT_HARD: Lesson(transfer),
+                ArmKind.STUDENT_SIMPLER: Lesson(transfer),
                 ArmKind.STUDENT_DISTILLED: Lesson(transfer, LOSS, gives.folder),
             }
         )

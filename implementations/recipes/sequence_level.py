@@ -15,15 +15,7 @@ for the same steps, trained on the gold alone. If it does as well, the verdict i
 from __future__ import annotations
 
 from ..record import ArmKind
-from ..tasks.task import Sizes
-from ..transfer.config import TrainConfig
 from .arms import Arms, Lesson, Outcome, Setup
-
-SIZES = Sizes(gold=48, dev=0, transfer=240, heldout=48, unseen=24)
-SMOKE_SIZES = Sizes(gold=4, dev=0, transfer=8, heldout=2, unseen=2)
-STUDENT_LAYERS = "10"  # every third of the default teacher's 30
-TEACHER_TRAINING = TrainConfig(steps=24, learning_rate=3e-4, batch=4)
-STUDENT_TRAINING = TrainConfig(steps=116, learning_rate=1e-3, batch=4)
 
 
 def run(setup: Setup) -> Outcome:

@@ -28,18 +28,22 @@ class LocalTeacher:
         self.identity = f"local:{identity or content_hash(folder)}:{dtype}"
 
     def answer(self, requests: list[Request]) -> Iterator[list[tuple[int, Answer]]]:
-        """Greedy answers, one group per batch. The requests must share instruction and token limit."""
-        shared = {(request.instruction, request.max_new_tokens) for request in requests}
+        """Greedy answers, one group per batch. The requests must differ in their prompts alone."""
+        shared = {(request.instruction, request.max_new_tokens, request.top_logprobs) for request in requests}
         if not shared:
             return
-        [(instruction, limit)] = shared
+        [(instruction, limit, top)] = shared
         model, tokenizer = load(self.folder, self.device)
         prompts = [request.prompt for request in requests]
         started = time.monotonic()
-        for group in generate(model, tokenizer, instruction, prompts, limit, self.batch):
+        for group in generate(model, tokenizer, instruction, prompts, limit, self.batch, top):
             each = (time.monotonic() - started) / len(group)
-            yield [(g.index, Answer(g.text, _kind(g), g.prompt_tokens, g.completion_tokens, each)) for g in group]
+            yield [(g.index, _answer(g, each)) for g in group]
             started = time.monotonic()
+
+
+def _answer(g: Generation, seconds: float) -> Answer:
+    return Answer(g.text, _kind(g), g.prompt_tokens, g.completion_tokens, seconds, top_logprobs=g.top_logprobs)
 
 
 def _kind(generation: Generation) -> Kind:

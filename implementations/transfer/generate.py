@@ -6,20 +6,50 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from torch import Tensor
+from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
 
 from .chat import prompt_ids
 
 
 @dataclass(frozen=True)
 class Generation:
-    """One answer. ``index`` is its prompt's place in the input; ``truncated`` when it ran into the token limit."""
+    """One answer. ``index`` is its prompt's place in the input; ``truncated`` when it ran into the token limit.
+
+    ``top_logprobs`` holds, for each token of the answer, [token, natural log-probability] of the likeliest ones there.
+    """
 
     index: int
     text: str
     prompt_tokens: int
     completion_tokens: int
     truncated: bool
+    top_logprobs: tuple[tuple[tuple[str, float], ...], ...] | None = None
+
+
+class _Likeliest(LogitsProcessor):
+    """Keeps the log-probabilities of the ``k`` likeliest tokens of every step, and leaves the step as it is.
+
+    Few numbers a step, where ``output_scores`` would hold the whole vocabulary of every step until the end.
+    """
+
+    def __init__(self, k: int):
+        self.k, self.values, self.ids = k, [], []
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        values, ids = scores.float().log_softmax(-1).topk(self.k)
+        self.values.append(values)
+        self.ids.append(ids)
+        return scores
+
+    def rows(self, tokenizer: PreTrainedTokenizerBase) -> list[list[tuple[tuple[str, float], ...]]]:
+        """By row, then by step. Greedy decoding takes the first."""
+        values, ids = torch.stack(self.values, 1).tolist(), torch.stack(self.ids, 1).tolist()
+
+        def step(of_ids: list[int], of_values: list[float]) -> tuple[tuple[str, float], ...]:
+            return tuple(zip(map(tokenizer.decode, of_ids), of_values, strict=True))
+
+        return [list(map(step, *of_row)) for of_row in zip(ids, values, strict=True)]
 
 
 @torch.inference_mode()
@@ -30,6 +60,7 @@ def generate(
     prompts: list[str],
     max_new_tokens: int,
     batch: int = 32,
+    top_logprobs: int = 0,
 ) -> Iterator[list[Generation]]:
     """Answer ``prompts`` greedily, a list of generations per batch, in order of prompt length.
 
@@ -45,15 +76,21 @@ def generate(
         inputs = tokenizer.pad(
             {"input_ids": [encoded[i] for i in indices]}, padding_side="left", return_tensors="pt"
         ).to(model.device)
+        likeliest = _Likeliest(top_logprobs)
         output = model.generate(
             **inputs,
             do_sample=False,
             max_new_tokens=max_new_tokens,
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=sorted(stops),
+            logits_processor=LogitsProcessorList([likeliest] if top_logprobs else []),
         )
         new = output[:, inputs["input_ids"].shape[1] :].tolist()
-        yield [_generation(tokenizer, stops, i, len(encoded[i]), ids) for i, ids in zip(indices, new, strict=True)]
+        likely = likeliest.rows(tokenizer) if top_logprobs else [None] * len(new)
+        yield [
+            _generation(tokenizer, stops, i, len(encoded[i]), ids, steps)
+            for i, ids, steps in zip(indices, new, likely, strict=True)
+        ]
 
 
 def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
@@ -63,8 +100,14 @@ def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set
 
 
 def _generation(
-    tokenizer: PreTrainedTokenizerBase, stops: set[int], index: int, prompt_tokens: int, ids: list[int]
+    tokenizer: PreTrainedTokenizerBase,
+    stops: set[int],
+    index: int,
+    prompt_tokens: int,
+    ids: list[int],
+    likeliest: list[tuple[tuple[str, float], ...]] | None,
 ) -> Generation:
     end = next((at for at, token in enumerate(ids) if token in stops), None)
     text = tokenizer.decode(ids[:end], skip_special_tokens=True).strip()
-    return Generation(index, text, prompt_tokens, len(ids) if end is None else end + 1, truncated=end is None)
+    written = len(ids) if end is None else end + 1
+    return Generation(index, text, prompt_tokens, written, end is None, likeliest and tuple(likeliest[:written]))
