@@ -76,7 +76,7 @@ def recipe_of(options: Options) -> ModuleType:
 def make_task(options: Options) -> Task:
     """The built-in task, or the user's own prompts; a smoke run's answers are short."""
     if options.prompts is None:
-        task = built_in_task(options.pattern)
+        task = story(options.pattern)
     else:
         task = UserPrompts(options.prompts, options.instruction, options.max_new_tokens)
     if options.smoke:
@@ -84,9 +84,9 @@ def make_task(options: Options) -> Task:
     return task
 
 
-def built_in_task(pattern: str) -> Task:
-    """What ``pattern`` is shown on where the user brings no prompts."""
-    return {"clinical-summary": ClinicalSummary}[RECIPES[pattern].task]()
+def story(pattern: str) -> Task:
+    """The task by which ``pattern`` is shown where the user brings none."""
+    return ClinicalSummary()
 
 
 def _steps(items: list[Item], config: TrainConfig) -> int:

@@ -29,7 +29,7 @@ from ..errors import InputError
 from ..evaluation.environment import commit
 from ..record import ROOT
 from ..registry import PLATFORMS, RECIPES, Platform, Recipe, cell
-from ..settings import built_in_task
+from ..settings import story
 from ..tasks.task import Sizes, Task
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -95,7 +95,7 @@ def _write(made: Path, whole: Path, recipe: Recipe, platform: Platform, project:
         _put(made / package / inside, path.read_text("utf-8"))
         for data in _data(PACKAGE / inside):
             _put(made / package / data.relative_to(PACKAGE), _renamed(data, package))
-    task, module = built_in_task(recipe.slug), import_module(recipe.module)
+    task, module = story(recipe.slug), import_module(recipe.module)
     facts = {
         "package": package,
         "recipe": recipe,
@@ -278,6 +278,8 @@ def _defined(statement: ast.stmt) -> set[str]:
             targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
             flat = [name for target in targets for name in getattr(target, "elts", [target])]
             return {name.id for name in flat} if all(isinstance(name, ast.Name) for name in flat) else set()
+        case ast.If(test=ast.Name("TYPE_CHECKING")):
+            return set().union(*map(_defined, statement.body))
     return set()
 
 
