@@ -245,7 +245,7 @@ def test_a_file_in_the_way(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="is not an empty folder"):
         copying.copy("sequence-level", "local", tmp_path / "file")
-    with pytest.raises(InputError, match=r"cannot be written .*; give a folder that you own"):
+    with pytest.raises(InputError, match=r"cannot be written .*; give another folder"):
         copying.copy("sequence-level", "local", tmp_path / "file" / "dest")
 
 

@@ -55,7 +55,7 @@ def copy(pattern: str, platform: str, dest: Path) -> Path:
             _write(made, Path(scratch) / "whole", recipe, chosen, project)
             made.replace(dest)
     except OSError as error:
-        raise InputError(f"{dest}: cannot be written ({error.strerror}); give a folder that you own") from error
+        raise InputError(f"{dest}: cannot be written ({error.strerror}); give another folder") from error
     return dest
 
 
