@@ -185,18 +185,20 @@ def test_a_copy_passes_its_own_smoke_test(pattern, platform, copies, tiny, away)
     assert f"{2 + (platform != 'local')} passed" in done.stdout
 
 
-def test_a_copy_asks_its_platform(copies, tiny, tmp_path, away, monkeypatch):
+def test_a_copy_asks_its_platform(tiny, tmp_path, away, monkeypatch):
     """The README's run on the sample prompts, with a server that speaks the platform's protocol."""
-    folder, teacher = copies["response-based", "claude"], PLATFORMS["claude"].teacher
+    folder = copying.copy("response-based", "claude", tmp_path / "copy")
+    teacher = PLATFORMS["claude"].teacher
     command = ["-m", "response_based.cli", "run", "response-based", "--teacher", teacher, "--prompts", "prompts.jsonl"]
     command += ["--allow-cloud", "--instruction", "Summarize.", "--assistant", tiny, "--student", 2]
     command += ["--price-input", 1, "--price-output", 5, "--budget-usd", 1]
     with serving("claude", echo, tmp_path, monkeypatch) as server:
         done = away(folder, *command, "--smoke", "--workdir", tmp_path / "work")
         assert done.returncode == 0, done.stderr
-        assert sum(map(PLATFORMS["claude"].asks, server.calls)) == 8
+        assert sum(map(PLATFORMS["claude"].asks, server.calls)) == 8 + 2  # to learn from, held out
     record = json.loads((tmp_path / "work" / "latest" / "record.json").read_text("utf-8"))
     assert record["platform"] == "claude" and record["collection"]["usd"] > 0 and record["smoke"]
+    assert record["collection"]["asked"] == 8
 
 
 def test_sample_prompts_are_enough(copies):
