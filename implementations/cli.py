@@ -71,8 +71,8 @@ Pattern = Annotated[str, typer.Argument(help="A pattern of `distill list`.")]
 Teacher = Annotated[
     str,
     typer.Option(
-        help="local (the embedded model), local:PATH, claude:MODEL, vertex:MODEL, langchain:PROVIDER:MODEL, "
-        "ollama:MODEL or bedrock:MODEL."
+        help="local (the embedded model), local:PATH"
+        + "".join(f", {platform.teacher}" for slug, platform in PLATFORMS.items() if slug != "local")
     ),
 ]
 Student = Annotated[
@@ -524,6 +524,19 @@ def _agreements(agreements: list[Agreement]) -> None:
     table.add_row("allowed, largest", *(f"{number(a.tolerance)} nats" for a in agreements))
     table.add_row("likeliest token", *(f"same in {percent(a.same_first)} of {a.contexts}" for a in agreements))
     out.print(table)
+
+
+@app.command()
+def copy(
+    pattern: Pattern,
+    dest: Annotated[Path, typer.Argument(help="A folder that does not exist yet, or is empty.")],
+    platform: Annotated[str, typer.Option(help=f"Where its teacher is: {', '.join(PLATFORMS)}.")],
+) -> None:
+    """Copy a pattern for one platform into a folder: a project of its own, which needs nothing of this one."""
+    with _installed():
+        from .delivery.copy import copy as write
+    folder = write(pattern, platform, dest)
+    out.print(f"copied   {folder}  (README.md says how to install and run it)")
 
 
 def _summary(measured: records.Record) -> None:

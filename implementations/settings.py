@@ -76,12 +76,17 @@ def recipe_of(options: Options) -> ModuleType:
 def make_task(options: Options) -> Task:
     """The built-in task, or the user's own prompts; a smoke run's answers are short."""
     if options.prompts is None:
-        task = ClinicalSummary()
+        task = story(options.pattern)
     else:
         task = UserPrompts(options.prompts, options.instruction, options.max_new_tokens)
     if options.smoke:
         task.max_new_tokens = SMOKE_TOKENS
     return task
+
+
+def story(pattern: str) -> Task:
+    """The task by which ``pattern`` is shown where the user brings none."""
+    return ClinicalSummary()
 
 
 def _steps(items: list[Item], config: TrainConfig) -> int:
