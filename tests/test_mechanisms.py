@@ -36,16 +36,16 @@ def test_on_policy(tiny, tmp_path):
     """How far the student is from its teacher where its own text leads, in nats a token on held-out notes.
 
     As in the recipe: half of the steps on the teacher's answers; then as many on its own text, or on those answers
-    with the same loss. Its text is sampled, as in training, and greedy, as it is served.
+    with the same loss. Its text is sampled, as in training, where both divergences fall; on greedy text, which is how
+    it is served, the intervals cover 0 at this size: the few texts that run away decide, in either arm.
     """
     limit, task = 24, ClinicalSummary()
     teacher, tokenizer = load(tiny, "cpu", "float32")
     asked = [note.prompt for note in task.splits(Sizes(0, 0, 96, 0, 0), seed=7).transfer]
     answers = {g.index: g.text for group in generate(teacher, tokenizer, "", asked, limit) for g in group}
     rows = [row(tokenizer, "", text, answers[i]) for i, text in enumerate(asked)]
-    heldout = [
-        prompt_ids(tokenizer, "", note.prompt) for note in task.splits(Sizes(0, 0, 0, 24, 0), 7).slices["heldout"]
-    ]
+    unheard = task.splits(Sizes(0, 0, 0, 24, 0), seed=7).slices["heldout"]
+    heldout = [prompt_ids(tokenizer, "", note.prompt) for note in unheard]
     live = Teacher(teacher.get_output_embeddings().weight, adjustment(teacher), teacher)
     off_policy = Loss(0.0, divergence=Divergence.REVERSE_KL, source=Source.LIVE)
     on_policy = replace(off_policy, on_policy=OnPolicy(limit))
@@ -75,7 +75,7 @@ def test_on_policy(tiny, tmp_path):
         on, off = (np.array([found[measure] for found in distances[name]]) for name in ("on", "off"))
         effects[measure] = statistics.difference(on, off)
         show(f"on-policy minus off-policy: {measure} (off-policy {off.mean():.3f})", effects[measure])
-    assert effects["KL(student ‖ teacher), sampled"].high < 0
+    assert all(effect.high < 0 for measure, effect in effects.items() if measure.endswith("sampled"))
 
 
 @torch.no_grad()
