@@ -30,7 +30,8 @@ class Writer:
     only place is the same there, and the places after it come along.
 
     What is written follows from seed, place and weights: every place has its own random numbers, whichever process
-    writes there. A round of writing begins at every multiple of ``refresh`` steps, where alone a training may go on.
+    writes there. (Up to rounding: in another batch, bfloat16 now and then tips a draw.) A round of writing begins at
+    every multiple of ``refresh`` steps, and there alone can a training that was killed go on.
     """
 
     def __init__(
