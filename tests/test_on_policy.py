@@ -217,6 +217,7 @@ def test_killed_it_goes_on_from_the_beginning_of_a_round_to_the_same_curve(job, 
     resumed = processes.train(killed, "cpu", Processes(2), steps.append)
     assert steps == list(range(4, 11))
     assert resumed.loss == whole.loss and resumed.terms["truncated"] == whole.terms["truncated"]
+    assert whole.loss[-1] < 0.5 * whole.loss[0]
     assert list(whole.terms["empty"]) == list(whole.terms["seconds_writing"]) == [1, 5, 9]
     [ours, theirs] = (content_hash(tmp_path / name / "trained" / "model") for name in ("whole", "killed"))
     assert ours == theirs
