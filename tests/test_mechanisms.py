@@ -36,8 +36,8 @@ def test_on_policy(tiny, tmp_path):
     """How far the student is from its teacher where its own text leads, in nats a token on held-out notes.
 
     As in the recipe: half of the steps on the teacher's answers; then as many on its own text, or on those answers
-    with the same loss. Its text is sampled, as in training, where both divergences fall; on greedy text, which is how
-    it is served, the intervals cover 0 at this size: the few texts that run away decide, in either arm.
+    with the same loss. Both divergences fall on text that is sampled, as in training. On greedy text, which is how the
+    student is served, their intervals cover 0 at this size.
     """
     limit, task = 24, ClinicalSummary()
     teacher, tokenizer = load(tiny, "cpu", "float32")
