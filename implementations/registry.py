@@ -85,6 +85,7 @@ SIGNALS = (
     "implementations/transfer/signals.py",
     "implementations/transfer/losses/*.py",
 )
+ON_POLICY = ("implementations/transfer/on_policy.py",)
 # What makes a model out of a start, rows and settings: models are kept by its hash, whichever recipe asked for them.
 ENGINE = (
     "implementations/teachers/embedded.py",
@@ -165,6 +166,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe("sequence-level", "Sequence-level distillation"),
         Recipe("response-based", "Response-based distillation", Signal.LOGITS, SIGNALS),
         Recipe("tiered-serving", "Tiered serving", uses=("implementations/evaluation/cascade.py",)),
+        Recipe("on-policy", "On-policy distillation", Signal.LOGITS, SIGNALS + ON_POLICY),
     )
 }
 

@@ -24,11 +24,28 @@ class Source(StrEnum):
 
 
 @dataclass(frozen=True)
+class OnPolicy:
+    """The student writes the text that it is taught on (GKD, 2306.13649, alg. 1).
+
+    ``max_new_tokens`` is its longest answer and ``temperature`` that of the sampling. ``share`` is how often a step is
+    on its own text, the paper's lambda; the other steps are on the answers of the rows. One round of writing serves
+    ``refresh`` steps, as one large batch, which is many times faster than one for each step; the text of the last of
+    them is ``refresh`` − 1 steps old. 1 is the paper's.
+    """
+
+    max_new_tokens: int
+    share: float = 1.0
+    temperature: float = 1.0
+    refresh: int = 8
+
+
+@dataclass(frozen=True)
 class Loss:
     """alpha · CE + (1 − alpha) · T² · D, per completion token. alpha = 1 learns from text alone.
 
     ``beta`` is of the JSD alone; ``k`` of the cached top-k alone, whose divergence is forward KL. ``chunk`` is how many
-    tokens meet the head at a time, 0 for all at once; None measures what fits.
+    tokens meet the head at a time, 0 for all at once; None measures what fits. Without ``on_policy`` the text is the
+    rows' own.
     """
 
     alpha: float = 1.0
@@ -38,6 +55,7 @@ class Loss:
     beta: float = 0.5
     k: int = 50
     chunk: int | None = None
+    on_policy: OnPolicy | None = None
 
 
 TEXT_ALONE = Loss()
@@ -62,3 +80,9 @@ class Processes:
 
     count: int
     config: Path | None = None
+
+
+ONE_PIECE = (
+    "a student that writes its own text must be whole in every process, and FSDP and DeepSpeed take it apart; leave "
+    "--config out"
+)

@@ -67,6 +67,8 @@ class Objective:
             raise ValueError(f"alpha {loss.alpha} leaves a share to a teacher, and there is none")
         if loss.source is Source.TOP_K and loss.divergence is not Divergence.FORWARD_KL:
             raise ValueError(f"of the likeliest tokens alone there is no {loss.divergence}; give another source for it")
+        if loss.on_policy and (loss.alpha > 0 or loss.source is not Source.LIVE):
+            raise ValueError("the student's own text is no answer to learn, nor in a cache; give alpha 0, source live")
 
     def __call__(self, student: PreTrainedModel, input_ids: Tensor, positions: Tensor, labels: Tensor, **signals):
         """The sum, a scalar. ``input_ids`` (B, T), ``positions`` and ``labels`` (N,), signals (N, …)."""
@@ -163,3 +165,13 @@ def learning(student: PreTrainedModel, objective: Objective) -> Iterator[None]:
         yield
     finally:
         del student.forward
+
+
+@contextmanager
+def answering(student: PreTrainedModel) -> Iterator[None]:
+    """Within `learning`: while this holds, ``student`` gives logits as before, so that it can write."""
+    learns = vars(student).pop("forward")
+    try:
+        yield
+    finally:
+        student.forward = learns
