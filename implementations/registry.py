@@ -85,6 +85,7 @@ SIGNALS = (
     "implementations/transfer/signals.py",
     "implementations/transfer/losses/*.py",
 )
+FEATURES = "implementations/transfer/features.py"
 # What makes a model out of a start, rows and settings: models are kept by its hash, whichever recipe asked for them.
 ENGINE = (
     "implementations/teachers/embedded.py",
@@ -164,6 +165,7 @@ RECIPES: dict[str, Recipe] = {
     for r in (
         Recipe("sequence-level", "Sequence-level distillation"),
         Recipe("response-based", "Response-based distillation", Signal.LOGITS, SIGNALS),
+        Recipe("feature-based", "Feature-based distillation", Signal.HIDDEN_STATES, (*SIGNALS, FEATURES)),
     )
 }
 

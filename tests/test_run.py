@@ -48,11 +48,12 @@ ARMS = {
         ArmKind.STUDENT_DISTILLED,
     },
 }
-ARMS["response-based"] = ARMS["sequence-level"] | {ArmKind.STUDENT_SIMPLER}
+ARMS["response-based"] = ARMS["feature-based"] = ARMS["sequence-level"] | {ArmKind.STUDENT_SIMPLER}
 # What the distilled student's loss is made of, where it is more than the answer's tokens.
 TERMS = {
     "sequence-level": set(),
     "response-based": {"cross_entropy", "distillation"},
+    "feature-based": {"cross_entropy", "distillation", "features"},
 }
 
 
