@@ -88,8 +88,9 @@ class Curve(Strict):
     loss: list[float]
     terms: dict[str, dict[int, float]] = Field(
         default_factory=dict,
-        description="by step, where a loss has several: cross_entropy and distillation, each in nats per token before "
-        "alpha weighs it, and the norms of their gradients at the output head (norm_…)",
+        description="by step, where a loss has several: cross_entropy and distillation, each in nats per token, and "
+        "features, the distance of hidden states, each before it is weighed; and the norms of their gradients at the "
+        "output head (norm_…)",
     )
     learning_rate: float
     epochs: float

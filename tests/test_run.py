@@ -173,7 +173,7 @@ def test_killed_while_training_it_goes_on_to_the_same_weights(tiny, tmp_path, un
 
 
 BAD = {
-    "no such pattern": (["run", "sequence"], "no pattern 'sequence'; choose one of: response-based, sequence-level"),
+    "no such pattern": (["run", "sequence"], f"no pattern 'sequence'; choose one of: {', '.join(sorted(RECIPES))}"),
     "no such platform": (
         ["run", "sequence-level", "--teacher", "nowhere:x"],
         "--teacher nowhere:x: no such platform here; give one of: local:PATH, local, vertex:MODEL, langchain:",
