@@ -9,7 +9,6 @@ import torch
 from test_engine import PAIRS, Watched, batch_of, live, step
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from implementations.errors import InputError
 from implementations.record import Curve
 from implementations.tasks.clinical_summary import ClinicalSummary
 from implementations.tasks.task import Sizes
@@ -242,16 +241,3 @@ def test_hidden_states_alone_are_learnt_beside_text(job, models, tmp_path):
         "cross_entropy",
         "features",
     }
-
-
-def test_a_student_with_other_tokens_is_refused(job, tiny, tmp_path):
-    made = job(tmp_path)
-    model, tokenizer = load(made.start, "cpu", "float32")
-    tokenizer.add_tokens(["<|new|>"])
-    tokenizer.pad_token = "<|new|>"
-    vocabulary = tokenizer.backend_tokenizer.to_str().replace('"the"', '"eht"', 1)
-    other = tmp_path / "other"
-    save(model, tokenizer, other)
-    (other / "tokenizer.json").write_text(vocabulary)
-    with pytest.raises(InputError, match="take a student with the teacher's tokenizer"):
-        replace(made, start=other).run("cpu", lambda step: None)

@@ -15,8 +15,9 @@ The story is the one of response-based distillation, and so are the transfer set
 
 at every token, those of the prompt too. The map g spreads the teacher's layers evenly over the student's. λ is set
 afresh in every step to the ratio of both losses (Muralidharan et al. 2024, 2407.14679, sec. 3). The directions of
-states are compared, not their lengths, as by DistilBERT (Sanh et al. 2019, 1910.01108, sec. 2): the first token's is
-far longer than all others. The projections W stay behind when the student is saved.
+states are compared, not their lengths, as by DistilBERT (Sanh et al. 2019, 1910.01108, sec. 2): in many models a
+first token's state is far longer than all others (Sun et al. 2024, 2402.17762) and would rule a squared error. The
+projections W stay behind when the student is saved.
 
 It needs the teacher's layers. A platform's answers tune an open model on this machine, and this assistant's layers are
 learnt (Mirzadeh et al., 1902.03393). There are two controls, from the same start and for the same steps: the student

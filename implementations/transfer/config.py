@@ -33,8 +33,8 @@ class LayerMap(StrEnum):
 class Distance(StrEnum):
     """How far a hidden state of the student's is from the teacher's; see losses/hidden.py.
 
-    Squared error is ruled by its largest states, and a causal model's first token has some that are far larger than all
-    others (Sun et al. 2024, 2402.17762); to cosine each token is as much as any other.
+    Squared error is ruled by the largest states, and in many models a first token's is far larger than all others (Sun
+    et al. 2024, 2402.17762); to cosine each token is as much as any other.
     """
 
     COSINE = "cosine"

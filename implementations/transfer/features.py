@@ -13,8 +13,8 @@ DISTANCES = {Distance.COSINE: hidden_cosine, Distance.MSE: hidden_mse}
 def layer_map(rule: LayerMap, student: int, teacher: int) -> dict[int, int]:
     """Student layer to teacher layer, for models of so many layers; layer 0 would be the embeddings.
 
-    Even is TinyBERT's map, g(m) = m · teacher / student (Jiao et al., 1909.10351, sec. 4.2), rounded. The last layer
-    alone is DistilBERT's (Sanh et al., 1910.01108, sec. 2).
+    Even is g(m) = m · teacher / student, rounded: TinyBERT's uniform strategy (Jiao et al., 1909.10351, tab. 4). The
+    last layer alone is advised against overfitting (Ko et al., 2302.01530, abstract).
 
     >>> layer_map(LayerMap.EVEN, 4, 30)
     {1: 8, 2: 15, 3: 22, 4: 30}
