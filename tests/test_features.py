@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from commands import distill
 from test_engine import PAIRS, Watched, batch_of, live, step
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
+from implementations import record
 from implementations.record import Curve
 from implementations.tasks.clinical_summary import ClinicalSummary
 from implementations.tasks.task import Sizes
@@ -241,3 +243,14 @@ def test_hidden_states_alone_are_learnt_beside_text(job, models, tmp_path):
         "cross_entropy",
         "features",
     }
+
+
+def test_a_run_with_a_student_of_another_shape(job, tiny, tmp_path, monkeypatch, capsys):
+    """The documented command."""
+    start = job(tmp_path).start
+    command = ("run", "feature-based", "--smoke", "--skip-empty", "--teacher", f"local:{tiny}", "--student", start)
+    assert distill(monkeypatch, *command, "--workdir", tmp_path / "work") == 0, capsys.readouterr().err
+    measured = record.load(tmp_path / "work" / "latest" / "record.json")
+    assert (measured.teacher.layers, measured.student.layers, measured.simpler) == (4, 3, "response-based")
+    student, _ = load(tmp_path / "work" / "latest" / "student", "cpu", "float32")
+    assert student.config.hidden_size == 48 and student.num_parameters() == measured.student.parameters
