@@ -89,9 +89,9 @@ class Curve(Strict):
     loss: list[float]
     terms: dict[str, dict[int, float]] = Field(
         default_factory=dict,
-        description="by step, where a loss has several: cross_entropy and distillation, each in nats per token before "
-        "alpha weighs it, and the norms of their gradients at the output head (norm_…); and where the student writes, "
-        "the shares of empty and truncated answers, and seconds_writing",
+        description="by step, where a loss has several: cross_entropy and distillation, each in nats per token, and "
+        "features, the distance of hidden states, each before it is weighed; the norms of their gradients at the "
+        "output head (norm_…); and where the student writes, the shares of empty and truncated answers, and seconds_writing",
     )
     learning_rate: float
     epochs: float

@@ -49,13 +49,14 @@ ARMS = {
     },
 }
 ARMS["tiered-serving"] = ARMS["sequence-level"] | {ArmKind.CASCADE}
-ARMS["response-based"] = ARMS["on-policy"] = ARMS["sequence-level"] | {ArmKind.STUDENT_SIMPLER}
+ARMS["response-based"] = ARMS["on-policy"] = ARMS["feature-based"] = ARMS["sequence-level"] | {ArmKind.STUDENT_SIMPLER}
 # What the distilled student's loss is made of, where it is more than the answer's tokens.
 TERMS = {
     "sequence-level": set(),
     "response-based": {"cross_entropy", "distillation"},
     "tiered-serving": set(),
     "on-policy": {"cross_entropy", "distillation", "empty", "truncated", "seconds_writing"},
+    "feature-based": {"cross_entropy", "distillation", "features"},
 }
 
 
@@ -176,10 +177,7 @@ def test_killed_while_training_it_goes_on_to_the_same_weights(tiny, tmp_path, un
 
 
 BAD = {
-    "no such pattern": (
-        ["run", "sequence"],
-        "no pattern 'sequence'; choose one of: on-policy, response-based, sequence-level",
-    ),
+    "no such pattern": (["run", "sequence"], f"no pattern 'sequence'; choose one of: {', '.join(sorted(RECIPES))}"),
     "no such platform": (
         ["run", "sequence-level", "--teacher", "nowhere:x"],
         "--teacher nowhere:x: no such platform here; give one of: local:PATH, local, vertex:MODEL, langchain:",

@@ -34,8 +34,9 @@ from .chat import Row
 from .collate import RightPadding
 from .config import ONE_PIECE, TrainConfig
 from .device import compute_dtype, keep_freed_memory
+from .features import hidden_state_loss
 from .heads import check_head
-from .objective import TERMS, Objective, Teacher, learning
+from .objective import PROJECTIONS, TERMS, Objective, Teacher, learning
 from .on_policy import Writer
 from .signals import SignalCache
 
@@ -110,7 +111,7 @@ class _Watch(TrainerCallback):
         self.on_step(state.global_step)
 
     def on_step_begin(self, args, state, control, **_):
-        self.objective.measure_norms = state.global_step % NORM_STEPS == 0 and self.objective.loss.alpha < 1
+        self.objective.measure_norms = state.global_step % NORM_STEPS == 0 and self.objective.loss.needs_teacher
 
     def on_step_end(self, args, state, control, **_):
         last, self.now = self.now, time.monotonic()
@@ -170,7 +171,9 @@ def train(
     if device.type == "cpu":
         keep_freed_memory()
     check_head(model, "the student")
-    objective = Objective(config.loss, teacher, vocabulary)
+    wanted, live = config.loss.features, teacher.model if teacher else None
+    features = hidden_state_loss(wanted, model, live) if wanted and live else None
+    objective = Objective(config.loss, teacher, vocabulary, features)
     arguments = _arguments(config, folder, device)
     if config.batch % arguments.world_size:
         raise InputError(
@@ -196,7 +199,8 @@ def train(
         if writer and (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
             raise InputError(ONE_PIECE)
         trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder))
-    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # whole, also where processes hold shards
+        weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # whole, also where processes hold shards
+    weights = {name: value for name, value in weights.items() if not name.startswith(f"{PROJECTIONS}.")}
     if trainer.is_world_process_zero():
         save(trainer.accelerator.unwrap_model(trainer.model), tokenizer, folder / "model", weights)
     return _finish(trainer, rows, config, watch.seconds, folder)
@@ -254,7 +258,7 @@ def _terms(logged: list[dict]) -> dict[str, dict[int, float]]:
         for name in (*TERMS, *(f"norm_{term}" for term in TERMS), *on_policy.TERMS):
             if name in entry:
                 found.setdefault(name, {})[entry["step"]] = round(entry[name], 6)
-    return found if "distillation" in found else {}
+    return found if found.keys() - {"cross_entropy"} else {}
 
 
 def _last_whole_checkpoint(folder: Path) -> str | None:
