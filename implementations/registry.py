@@ -46,12 +46,16 @@ class Platform:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One runnable pattern. ``uses`` names what of the project it builds on beside the core; see ``code``."""
+    """One runnable pattern. ``uses`` names what of the project it builds on beside the core; see ``code``.
+
+    ``committee`` is whether it takes several teachers, and asks them about the gold too.
+    """
 
     slug: str
     title: str
     needs: Signal = Signal.TEXT
     uses: tuple[str, ...] = ()
+    committee: bool = False
 
     @property
     def module(self) -> str:
@@ -164,6 +168,12 @@ RECIPES: dict[str, Recipe] = {
     for r in (
         Recipe("sequence-level", "Sequence-level distillation"),
         Recipe("response-based", "Response-based distillation", Signal.LOGITS, SIGNALS),
+        Recipe(
+            "multi-teacher",
+            "Multi-teacher distillation",
+            uses=("implementations/teachers/committee.py",),
+            committee=True,
+        ),
     )
 }
 

@@ -49,10 +49,20 @@ ARMS = {
     },
 }
 ARMS["response-based"] = ARMS["sequence-level"] | {ArmKind.STUDENT_SIMPLER}
+ARMS["multi-teacher"] = {
+    ArmKind.TEACHER_BEST,
+    ArmKind.TEACHER_COMMITTEE,
+    ArmKind.STUDENT_BEFORE,
+    ArmKind.STUDENT_GOLD,
+    ArmKind.STUDENT_SIMPLER,
+    ArmKind.STUDENT_UNIFORM,
+    ArmKind.STUDENT_DISTILLED,
+}
 # What the distilled student's loss is made of, where it is more than the answer's tokens.
 TERMS = {
     "sequence-level": set(),
     "response-based": {"cross_entropy", "distillation"},
+    "multi-teacher": set(),
 }
 
 
