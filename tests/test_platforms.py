@@ -12,6 +12,7 @@ import pytest
 from commands import distill
 from loopback import Break, Reply, TinyModel, echo
 from platforms import KEY, PLATFORMS, serving
+from test_run import ARMS
 
 from implementations import record, registry
 from implementations.progress import Stages
@@ -25,7 +26,6 @@ from implementations.teachers.prices import given
 from implementations.teachers.spending import Spending
 from implementations.teachers.teacher import Kind, Request
 from implementations.workspace import Workspace
-from test_run import ARMS
 
 
 @pytest.fixture(autouse=True)
