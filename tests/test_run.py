@@ -86,11 +86,13 @@ def test_local_cell(pattern, tiny, tmp_path):
     assert content_hash(outcome.student) != content_hash(setup.start)
     arms = {arm.kind: arm for arm in outcome.arms}
     assert set(arms) == ARMS[pattern]
-    # Text, and no more, in the ledger: of every arm that asks a model, on held-out items. A committee's members answer
-    # those, the transfer set, and between them the gold twice; its own two arms ask nobody.
+    # Text, and no more, in the ledger: of every arm, on held-out items, and of the teacher on the transfer set. All
+    # members of a committee answer all that, and between them the gold twice; its own two arms ask nobody, and two
+    # students that learn the same answers are one.
     members = len(outcome.members)
     asked = 24 * members + 2 * 8 if members else 24
-    assert outcome.collection.asked == asked and len(work.ledger) == asked + (len(arms) + (members and members - 2)) * 6
+    most = asked + 6 * (len(arms) + (members - 2 if members else 0))
+    assert outcome.collection.asked == asked and len(work.ledger) in (range(most - 12, most + 1) if members else [most])
     [distilled] = arms[ArmKind.STUDENT_DISTILLED].training
     assert {term for term in distilled.terms if not term.startswith("norm_")} == TERMS[pattern]
     assert bool(TERMS[pattern]) == (RECIPES[pattern].needs is not Signal.TEXT)
