@@ -16,12 +16,12 @@ from commands import distill
 from loopback import Break, Loopback, echo
 from platforms import KEY, PLATFORMS, serving
 from protocols import vertex as protocol
+from test_run import ARMS
 
 from implementations import progress, record
 from implementations.compute import package, vertex, vertex_order
 from implementations.compute.vertex_worker import WORK, Mirror
 from implementations.progress import Stages
-from implementations.record import ArmKind
 from implementations.teachers.answered import AnsweredTeacher
 from implementations.teachers.collect import Collector
 from implementations.teachers.ledger import Ledger
@@ -122,8 +122,7 @@ def test_a_local_teacher_goes_along_and_a_record_comes_back(serve, source, tiny,
     assert (tmp_path / "work" / "latest").resolve() == folder
     assert f"report   {folder / 'report.html'}" in printed.out and f"student  {folder / 'student'}" in printed.out
     measured = record.load(folder / "record.json")
-    bridge_and_second_control = {ArmKind.TEACHER_ASSISTANT, ArmKind.STUDENT_SIMPLER}
-    assert {arm.kind for arm in measured.arms} == set(ArmKind) - bridge_and_second_control
+    assert {arm.kind for arm in measured.arms} == ARMS["sequence-level"]
     assert measured.teacher.name == tiny.name
     assert measured.command.startswith("distill launch sequence-level --on vertex --machine a2-highgpu-1g")
     assert measured.commit and measured.command.endswith(f"--workdir {tmp_path / 'work'}")  # and no bucket
