@@ -181,6 +181,22 @@ def test_taken_away_while_it_trains_it_goes_on_and_asks_nobody_twice(serve, sour
     assert not any("checkpoint-" in name for name in api(machines.server).files)
 
 
+def test_of_a_committee_models_go_along_and_platforms_are_asked_here(serve, tiny, tmp_path, monkeypatch, capsys):
+    serve()
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    (twin := tmp_path / tiny.name).mkdir()
+    for path in tiny.iterdir():
+        shutil.copy(path, twin)
+    claude = PLATFORMS["claude"].teacher
+    command = ("launch", "multi-teacher", "--on", "vertex", *GPU, "--teacher", claude, "--teacher", f"local:{tiny}")
+    command += ("--teacher", f"local:{twin}", "--smoke", "--output", "gs://distillation/mine", "--dry-run")
+    assert distill(monkeypatch, *command) == 0, capsys.readouterr().err
+    [pool] = json.loads(capsys.readouterr().out)["jobSpec"]["workerPoolSpecs"]
+    expected = ["run", "multi-teacher", "--teacher", claude, "--teacher", f"local:inputs/teacher/{tiny.name}"]
+    expected += ["--teacher", f"local:inputs/teacher1/{tiny.name}", "--answered", claude, "--seed", "0", "--smoke"]
+    assert pool["containerSpec"]["args"][1:] == expected
+
+
 def test_a_run_that_fails_says_why_and_the_same_command_starts_another_job(
     serve, source, tiny, tmp_path, monkeypatch, capsys
 ):

@@ -102,7 +102,7 @@ def test_local_cell(pattern, tiny, tmp_path):
         assert simpler.steps == distilled.steps
     for arm in arms.values():
         for curve in arm.training:
-            assert curve.loss[-1] < curve.loss[0]
+            assert sum(curve.loss[6:]) < sum(curve.loss[:6])  # over batches: some are harder than others
         assert [len(answers) for answers in arm.answers["heldout"]] == [4]
         assert [len(answers) for answers in arm.answers["unseen"]] == [2]
 

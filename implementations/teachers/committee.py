@@ -24,18 +24,18 @@ def weights(scores: Sequence[Sequence[float]], guess: Sequence[float]) -> list[f
     """Each member's share of the vote, which add up to 1.
 
     ``scores`` are in [0, 1], one for each gold answer of each member, and ``guess`` those of answers that know nothing
-    of their prompt. Who is no better than that has no vote; where nobody is, all have the same.
+    of their prompt. Who is no better than that has no vote; where nobody is, all have the same. Each is taken to have
+    guessed once more, so that few scores count for less, and those that are all 1 for no infinite odds.
     """
-    chance = _log_odds(guess)
-    above = [max(0.0, _log_odds(own) - chance) if own else 0.0 for own in scores]
+    chance = (sum(guess) + 1) / (len(guess) + 2)  # Laplace's rule of succession: neither 0 nor 1
+    right = [(sum(own) + chance) / (len(own) + 1) for own in scores]
+    above = [max(0.0, _log_odds(p) - _log_odds(chance)) for p in right]
     total = sum(above)
     return [w / total for w in above] if total else [1 / len(scores)] * len(scores)
 
 
-def _log_odds(scores: Sequence[float]) -> float:
-    """Log-odds of the mean by Laplace's rule of succession, finite for few scores that are all 0 or 1."""
-    right, n = sum(scores), len(scores)
-    return math.log((right + 1) / (n - right + 1))
+def _log_odds(p: float) -> float:
+    return math.log(p / (1 - p))
 
 
 def choose(answers: Sequence[str], votes: Sequence[float]) -> int | None:
