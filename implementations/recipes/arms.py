@@ -274,12 +274,12 @@ class Arms:
 
     def evaluate(self, kind: ArmKind, model: Teacher) -> None:
         """Ask the arm about every held-out item. Raises InputError when the arm has not answered all of them."""
-        self.enter(kind, self.heldout(self.titles[kind], model))
+        self.enter(kind, self.heldout(self.titles[kind].lower(), model))
 
     def heldout(self, title: str, model: Teacher) -> list[str]:
         """The answers of ``model`` to the items of all slices. Raises InputError when some are still to come."""
         items = [item for slice_items in self.splits.slices.values() for item in slice_items]
-        collected = self.ask(f"Evaluate: {title.lower()}", model, items, "evaluate")
+        collected = self.ask(f"Evaluate: {title}", model, items, "evaluate")
         if collected.why_pending:
             raise InputError(collected.why_pending)
         return [answer.text for answer in collected.answers]
