@@ -20,7 +20,7 @@ from implementations.figures import (
     slice_title,
     times,
 )
-from implementations.record import ArmKind
+from implementations.record import ArmKind, Member
 
 from . import figures
 from .load import Measured
@@ -150,7 +150,8 @@ class Results:
         return [
             ("Command", r.command),
             ("Task", f"{r.task.title}; items of one seed: {sizes}"),
-            ("Teacher", f"{r.teacher.name}, {r.teacher.dtype or 'elsewhere: its size and speed are not known here'}"),
+            ("Teacher", f"{r.teacher.name}, {r.teacher.dtype or 'whose size and speed were not measured here'}"),
+            *((f"Teacher {n}", _member(member)) for n, member in enumerate(r.members, 1)),
             ("Student", f"{r.student.name}, {r.student.dtype}"),
             ("Seeds", ", ".join(map(str, r.seeds))),
             ("Learning rates chosen", rates or "none were tried"),
@@ -166,6 +167,12 @@ class Results:
             ("Packages", ", ".join(f"{name} {version}" for name, version in r.packages.items())),
             ("Commit", r.commit or "not recorded"),
         ]
+
+
+def _member(member: Member) -> str:
+    """A teacher of a committee, in one line."""
+    scored = f"{figures.estimate(member.competence, 'share')} on gold" if member.competence else "not scored"
+    return f"{member.name}: {scored}, weight {percent(member.weight)}, {percent(member.won)} of the prompts won"
 
 
 def _arm(kind: ArmKind) -> str:

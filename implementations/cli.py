@@ -69,10 +69,11 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for scr
 
 Pattern = Annotated[str, typer.Argument(help="A pattern of `distill list`.")]
 Teacher = Annotated[
-    str,
+    list[str],
     typer.Option(
         help="local (the embedded model), local:PATH"
         + "".join(f", {platform.teacher}" for slug, platform in PLATFORMS.items() if slug != "local")
+        + "; several times for multi-teacher."
     ),
 ]
 Student = Annotated[
@@ -86,7 +87,8 @@ Assistant = Annotated[
     Path | None,
     typer.Option(
         help="The folder of the open model that bridges: tuned on the answers of a platform that does not give what "
-        "the pattern needs, it gives the rest, and the student is cut from it. (default: the embedded model)"
+        "the pattern needs, it gives the rest, and the student is cut from it; it also completes a committee of fewer "
+        "than three. (default: the embedded model)"
     ),
 ]
 Gold = Annotated[
@@ -114,7 +116,7 @@ Redact = Annotated[
 ]
 BudgetUsd = Annotated[
     float | None,
-    typer.Option(min=0, help="US dollars to spend with this teacher in --workdir, in all. (default: no limit)"),
+    typer.Option(min=0, help="US dollars to spend with a teacher in --workdir, in all. (default: no limit)"),
 ]
 Concurrency = Annotated[int, typer.Option(min=1, max=256, help="Requests under way at once.")]
 RequestsPerSecond = Annotated[
@@ -131,13 +133,13 @@ Batch = Annotated[
 ]
 PriceInput = Annotated[float | None, typer.Option(min=0, help="US dollars per million tokens, if none is known.")]
 PriceOutput = Annotated[float | None, typer.Option(min=0, help="US dollars per million tokens, if none is known.")]
-Answered = Annotated[str | None, typer.Option(hidden=True)]  # Options.answered, for a run that was launched
+Answered = Annotated[list[str], typer.Option(hidden=True)]  # Options.answered, for a run that was launched
 BEDROCK, VERTEX, ACCELERATE = ({"rich_help_panel": f"On {on}"} for on in ("Bedrock", "Vertex AI", "accelerate"))
 
 
 def _options(
     pattern: Pattern,
-    teacher: Teacher = "local",
+    teacher: Teacher = ("local",),
     student: Student = None,
     assistant: Assistant = None,
     gold: Gold = None,
@@ -159,7 +161,7 @@ def _options(
     batch: Batch = None,
     price_input: PriceInput = None,
     price_output: PriceOutput = None,
-    answered: Answered = None,
+    answered: Answered = (),
 ) -> Options:
     """The command line of `run` and `plan`, checked before anything heavy is loaded. Raises InputError."""
     if pattern not in RECIPES:
@@ -172,11 +174,20 @@ def _options(
         (instruction is not None and not prompts, "--instruction goes with --prompts; the built-in task has its own"),
         (max_new_tokens and not prompts, "--max-new-tokens goes with --prompts; the built-in task has its own"),
         (
-            assistant and teacher.partition(":")[0] == "local",
+            len(teacher) > 1 and not RECIPES[pattern].committee,
+            f"--teacher: {pattern} learns from one teacher, and {len(teacher)} were given; leave one, or take "
+            "multi-teacher",
+        ),
+        (
+            twice := next((spec for spec in teacher if teacher.count(spec) > 1), None),
+            f"--teacher {twice}: given twice, and its vote would count twice; give it once",
+        ),
+        (
+            assistant and any(spec.partition(":")[0] == "local" for spec in teacher),
             "--assistant goes with a teacher behind a platform; a local one gives everything itself",
         ),
         (
-            assistant and RECIPES[pattern].needs is Signal.TEXT,
+            assistant and RECIPES[pattern].needs is Signal.TEXT and not RECIPES[pattern].committee,
             f"--assistant: {pattern} needs text alone, which every platform gives; leave it out",
         ),
         ((price_input is None) != (price_output is None), "--price-input and --price-output go together; give both"),
@@ -186,7 +197,8 @@ def _options(
     price = None if price_input is None else prices.given(price_input, price_output)
     return Options(
         pattern=pattern,
-        teacher=teacher,
+        teacher=teacher[0],
+        others=tuple(teacher[1:]),
         student=student,
         assistant=assistant,
         gold=gold,
@@ -202,9 +214,9 @@ def _options(
         skip_empty=skip_empty,
         allow_cloud=allow_cloud,
         redact=redact,
-        spending=Spending(concurrency, budget_usd, price, batch, requests_per_second),
+        spending=Spending(concurrency, budget_usd, price, batch, requests_per_second, fallback=len(teacher) > 1),
         command=shlex.join(["distill", *sys.argv[1:]]),
-        answered=answered,
+        answered=tuple(answered),
     )
 
 

@@ -13,9 +13,10 @@ from .transfer.config import Processes
 class Options:
     """The defaults are the command line's, see cli.py.
 
-    ``assistant`` is the open model that bridges what a platform does not give, None for the embedded one. ``processes``
-    share every training, where several do. ``answered`` is the identity of a remote teacher whose answers are in the
-    ledger already: nothing is asked, and no package and no key of its platform is needed.
+    ``others`` are the teachers of a committee beside ``teacher``. ``assistant`` is the open model that bridges what a
+    platform does not give, None for the embedded one. ``processes`` share every training, where several do.
+    ``answered`` are the identities of the remote teachers, in order, where their answers are in the ledger already:
+    nothing is asked, and no package and no key of their platforms is needed.
     """
 
     pattern: str
@@ -37,8 +38,14 @@ class Options:
     redact: bool
     spending: Spending
     command: str
-    answered: str | None = None
+    answered: tuple[str, ...] = ()
     processes: Processes | None = None
+    others: tuple[str, ...] = ()
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """What every --teacher said, in order."""
+        return (self.teacher, *self.others)
 
 
 @dataclass(frozen=True)

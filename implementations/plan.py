@@ -14,6 +14,7 @@ from . import privacy
 from .figures import count, dollars, seconds
 from .options import Options
 from .record import RECORDS, Record, load_all
+from .registry import RECIPES
 from .settings import make_plan, make_task
 from .tasks.task import Item, Task
 from .teachers.budget import Budget
@@ -42,11 +43,12 @@ class Estimate:
 
 
 def requests_of(options: Options, task: Task) -> list[Request]:
-    """Every request that the run puts to its teacher, each once."""
+    """Every request that the run puts to its teacher, or to each of its committee, which is scored on the gold too."""
     plan = make_plan(options, task)
     items: list[Item] = []
     for seed in plan.seeds:
         splits = task.splits(plan.sizes, seed)
+        items += splits.gold if RECIPES[options.pattern].committee else []
         items += [item for slice_items in splits.slices.values() for item in slice_items] + splits.transfer
     return list(dict.fromkeys(Request(task.instruction, item.prompt, task.max_new_tokens) for item in items))
 
@@ -89,16 +91,16 @@ def plan(options: Options, console: Console) -> None:
     """Print what the run will ask, cost and take, and what may be done with it. Raises InputError."""
     task = make_task(options)
     requests = requests_of(options, task)
-    slug = options.teacher.partition(":")[0]
-    if slug == "local":
-        _plan_local(options, requests, console)
-        return
-    teacher = open_remote(options.teacher)
     path = options.workdir / "ledger.sqlite"
     ledger = Ledger(path) if path.exists() else None
-    console.print(_table(teacher, estimate(teacher, requests, ledger, options), options))
-    for line in _notes(teacher, requests, options):
-        console.print(line)
+    for spec in options.teachers:
+        if spec.partition(":")[0] == "local":
+            _plan_local(options, requests, console)
+            continue
+        teacher = open_remote(spec)
+        console.print(_table(teacher, estimate(teacher, requests, ledger, options), options))
+        for line in _notes(teacher, requests, options):
+            console.print(line)
 
 
 def _table(teacher: RemoteTeacher, e: Estimate, options: Options) -> Table:

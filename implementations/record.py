@@ -105,9 +105,12 @@ class ArmKind(StrEnum):
     TEACHER_SHIPPED = "teacher_shipped"
     TEACHER_TUNED = "teacher_tuned"
     TEACHER_ASSISTANT = "teacher_assistant"  # an open model tuned on the teacher's answers: the bridge
+    TEACHER_BEST = "teacher_best"  # of a committee, by competence
+    TEACHER_COMMITTEE = "teacher_committee"
     STUDENT_BEFORE = "student_before"
     STUDENT_GOLD = "student_gold"  # the control: the same student, trained without the teacher
     STUDENT_SIMPLER = "student_simpler"  # the second control, where a recipe adds to a simpler one: the same by that
+    STUDENT_UNIFORM = "student_uniform"  # a control of committees: the same student where each teacher has one vote
     STUDENT_DISTILLED = "student_distilled"
     CASCADE = "cascade"  # the distilled student, and the teacher where it is unsure
 
@@ -186,6 +189,18 @@ class Verdict(Strict):
     reason: str
 
 
+class Member(Strict):
+    """One teacher of a committee; what is not an estimate is a mean over the seeds."""
+
+    name: str
+    competence: Estimate | None = Field(
+        description="primary metric on the gold that it was not tuned on, n answers; None: it answered none of it"
+    )
+    weight: float = Field(ge=0, le=1, description="of its vote; those of a committee add up to 1")
+    won: float = Field(ge=0, le=1, description="share of the transfer set that learnt its answer")
+    heldout: Estimate = Field(description="primary metric of its own answers to the held-out slice")
+
+
 class Tuning(Strict):
     """The learning-rate check of one arm: its primary metric on the development notes for each rate tried."""
 
@@ -221,6 +236,7 @@ class Record(Strict):
     )
     cascade: Cascade | None = None
     serving: dict[Literal["teacher", "student"], Serving] = Field(description="of the models on this machine")
+    members: list[Member] = Field(default_factory=list, description="of the committee, where several teachers answered")
     tuning: list[Tuning]
     collection: Collection
     stages: list[Stage]

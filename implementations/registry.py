@@ -46,12 +46,16 @@ class Platform:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One runnable pattern. ``uses`` names what of the project it builds on beside the core; see ``code``."""
+    """One runnable pattern. ``uses`` names what of the project it builds on beside the core; see ``code``.
+
+    ``committee`` is whether it takes several teachers, and asks them about the gold too.
+    """
 
     slug: str
     title: str
     needs: Signal = Signal.TEXT
     uses: tuple[str, ...] = ()
+    committee: bool = False
 
     @property
     def module(self) -> str:
@@ -169,6 +173,12 @@ RECIPES: dict[str, Recipe] = {
         Recipe("tiered-serving", "Tiered serving", uses=("implementations/evaluation/cascade.py",)),
         Recipe("on-policy", "On-policy distillation", Signal.LOGITS, SIGNALS + ON_POLICY),
         Recipe("feature-based", "Feature-based distillation", Signal.HIDDEN_STATES, SIGNALS + FEATURES),
+        Recipe(
+            "multi-teacher",
+            "Multi-teacher distillation",
+            uses=("implementations/teachers/committee.py",),
+            committee=True,
+        ),
     )
 }
 

@@ -32,7 +32,7 @@ from .record import ArmKind, Model, Record, Serving, Stage, link, write_atomic
 from .registry import ENGINE, RECIPES, Signal
 from .settings import Plan, make_plan, make_task, recipe_of
 from .tasks.task import Item, Task
-from .teachers import embedded
+from .teachers import committee, embedded
 from .teachers.answered import AnsweredTeacher
 from .teachers.local import EXPECTED, check_folder, load
 from .teachers.open import check_remote, leaves_machine, notes, open_remote
@@ -70,15 +70,17 @@ def _execute(
     code: str,
     commit: str | None,
 ) -> tuple[Path, Record]:
-    teacher = _teacher(options, work)
-    if isinstance(teacher, RemoteTeacher):
+    teachers = _teachers(options, work)
+    remote = [teacher for teacher in teachers if isinstance(teacher, RemoteTeacher)]
+    for teacher in remote:
         check_remote(options, teacher)
-        for line in notes(teacher):
-            console.print(line)
-        if options.prompts and leaves_machine(teacher):
-            console.print(f"leaves   in your prompts: {privacy.summary(item.prompt for item in task.items)}")
-        work.redactor = privacy.Redactor(options.workdir / "redacted.sqlite") if options.redact else None
-    base, base_name = _base(options, work, teacher)
+    for line in (line for teacher in remote for line in notes(teacher)):
+        console.print(line)
+    if options.prompts and any(map(leaves_machine, remote)):
+        console.print(f"leaves   in your prompts: {privacy.summary(item.prompt for item in task.items)}")
+    if remote and options.redact:
+        work.redactor = privacy.Redactor(options.workdir / "redacted.sqlite")
+    base, base_name = _base(options, work, teachers)
     start, student_name = _student(options, work, base, base_name)
     if base and RECIPES[options.pattern].needs is not Signal.TEXT:
         shared_vocabulary(start, base)  # before anything is spent on what could not be learnt
@@ -86,7 +88,7 @@ def _execute(
         "pattern": options.pattern,
         "code": code,
         "task": [task.name, task.instruction, task.max_new_tokens],
-        "teacher": teacher.identity,
+        "teachers": [teacher.identity for teacher in teachers],
         "student": work.identity(start),
         "base": work.identity(base) if base else None,
         "plan": asdict(plan),
@@ -108,7 +110,8 @@ def _execute(
     setup = Setup(
         work=work,
         task=task,
-        teacher=teacher,
+        teacher=teachers[0],
+        others=tuple(teachers[1:]) + _completing(work, teachers, base, base_name, options.pattern),
         base=base,
         start=start,
         sizes=plan.sizes,
@@ -133,7 +136,7 @@ def _execute(
             "command": options.command,
             "settings": _settings(options),
         }
-        learnt_from = _model(teacher.name, outcome.teacher, dtype)
+        learnt_from = _model(" and ".join(teacher.name for teacher in teachers), outcome.teacher, dtype)
         student = _model(student_name, outcome.student, dtype)
         record = _record(described, plan, task, outcome, board, served, learnt_from, student)
         _write_items(folder / "items.jsonl", task, outcome)
@@ -161,29 +164,49 @@ def _settings(options: Options) -> dict[str, str]:
     return {name: str(value) for name, value in changed.items() if value is not None}
 
 
-def _teacher(options: Options, work: Workspace) -> Teacher:
+def _teachers(options: Options, work: Workspace) -> list[Teacher]:
+    """What every --teacher names."""
+    identities = iter(options.answered)
+    return [
+        AnsweredTeacher(spec, next(identities))
+        if options.answered and spec.partition(":")[0] != "local"
+        else _teacher(spec, work)
+        for spec in options.teachers
+    ]
+
+
+def _teacher(spec: str, work: Workspace) -> Teacher:
     """The model that answers: the embedded one, ``local:PATH``, or one behind a platform."""
-    platform, _, model = options.teacher.partition(":")
-    if options.answered:
-        return AnsweredTeacher(options.teacher, options.answered)
+    platform, _, model = spec.partition(":")
     if platform != "local":
-        return open_remote(options.teacher)
+        return open_remote(spec)
     if not model:
         return work.model(embedded.unpack(work.root, work.stages), embedded.NAME)
     return work.model(_check_model(Path(model), "--teacher local:"), Path(model).resolve().name)
 
 
-def _base(options: Options, work: Workspace, teacher: Teacher) -> tuple[Path | None, str]:
-    """The open model that students are cut from, and its name: the teacher, where its weights are here.
+def _base(options: Options, work: Workspace, teachers: list[Teacher]) -> tuple[Path | None, str]:
+    """The open model that students are cut from, and its name: the first teacher whose weights are here.
 
-    Else the assistant that bridges what a platform does not give; None where there is nothing to bridge.
+    Else the assistant that bridges what a platform does not give, or completes a committee; None where neither is
+    needed.
     """
-    if teacher.folder:
-        return teacher.folder, teacher.name
+    for teacher in teachers:
+        if teacher.folder:
+            return teacher.folder, teacher.name
     if options.assistant:
         return _check_model(options.assistant, "--assistant"), options.assistant.resolve().name
-    bridged = RECIPES[options.pattern].needs is not Signal.TEXT
-    return (embedded.unpack(work.root, work.stages) if bridged else None), embedded.NAME
+    recipe = RECIPES[options.pattern]
+    needed = recipe.needs is not Signal.TEXT or (recipe.committee and len(teachers) < committee.LEAST)
+    return (embedded.unpack(work.root, work.stages) if needed else None), embedded.NAME
+
+
+def _completing(
+    work: Workspace, teachers: list[Teacher], base: Path | None, base_name: str, pattern: str
+) -> tuple[Teacher, ...]:
+    """The open model that makes a committee of too few teachers behind platforms a committee, if that is one."""
+    few = len(teachers) < committee.LEAST and not any(teacher.folder for teacher in teachers)
+    return (work.model(base, base_name),) if RECIPES[pattern].committee and few else ()
 
 
 def _student(options: Options, work: Workspace, base: Path | None, base_name: str) -> tuple[Path, str]:
@@ -292,15 +315,18 @@ def _record(
 ) -> Record:
     pairs = [
         (ArmKind.STUDENT_DISTILLED, ArmKind.STUDENT_GOLD),
+        (ArmKind.STUDENT_DISTILLED, ArmKind.STUDENT_SIMPLER),
+        (ArmKind.STUDENT_DISTILLED, ArmKind.STUDENT_UNIFORM),
         (board.reference, ArmKind.STUDENT_GOLD),
+        (board.reference, ArmKind.TEACHER_BEST),
         (ArmKind.STUDENT_DISTILLED, board.reference),
+        (ArmKind.CASCADE, ArmKind.STUDENT_DISTILLED),
+        (ArmKind.CASCADE, board.reference),
     ]
     added = cascade = None
     if ArmKind.STUDENT_SIMPLER in board.arms:
-        pairs.insert(1, (ArmKind.STUDENT_DISTILLED, ArmKind.STUDENT_SIMPLER))
         added = Added(outcome.simpler, board.compare(*pairs[1]).difference)
     if ArmKind.CASCADE in board.arms:
-        pairs += [(ArmKind.CASCADE, ArmKind.STUDENT_DISTILLED), (ArmKind.CASCADE, board.reference)]
         cascade = measure_cascade(board, outcome.scores, outcome.deferred)
         added = Added(outcome.simpler, cascade.added, "Passing on what is unsure, minus as many at random")
     return Record(
@@ -314,11 +340,14 @@ def _record(
         teacher=teacher,
         student=student,
         arms=[board.arm(kind) for kind in board.arms],
-        comparisons=[board.compare(a, b, name) for name in outcome.slices for a, b in pairs],
+        comparisons=[
+            board.compare(a, b, name) for name in outcome.slices for a, b in pairs if {a, b} <= board.arms.keys()
+        ],
         primary_metric=task.primary,
         simpler=outcome.simpler,
         retention=board.retention(),
         serving=served,
+        members=outcome.members,
         tuning=outcome.tuning,
         collection=outcome.collection,
         stages=[Stage(name=name, seconds=round(seconds, 1)) for name, seconds in outcome.seconds.items()],

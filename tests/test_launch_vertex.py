@@ -16,12 +16,12 @@ from commands import distill
 from loopback import Break, Loopback, echo
 from platforms import KEY, PLATFORMS, serving
 from protocols import vertex as protocol
+from test_run import ARMS
 
 from implementations import progress, record
 from implementations.compute import package, vertex, vertex_order
 from implementations.compute.vertex_worker import WORK, Mirror
 from implementations.progress import Stages
-from implementations.record import ArmKind
 from implementations.teachers.answered import AnsweredTeacher
 from implementations.teachers.collect import Collector
 from implementations.teachers.ledger import Ledger
@@ -122,8 +122,7 @@ def test_a_local_teacher_goes_along_and_a_record_comes_back(serve, source, tiny,
     assert (tmp_path / "work" / "latest").resolve() == folder
     assert f"report   {folder / 'report.html'}" in printed.out and f"student  {folder / 'student'}" in printed.out
     measured = record.load(folder / "record.json")
-    bridge_and_second_control = {ArmKind.TEACHER_ASSISTANT, ArmKind.STUDENT_SIMPLER}
-    assert {arm.kind for arm in measured.arms} == set(ArmKind) - bridge_and_second_control
+    assert {arm.kind for arm in measured.arms} == ARMS["sequence-level"]
     assert measured.teacher.name == tiny.name
     assert measured.command.startswith("distill launch sequence-level --on vertex --machine a2-highgpu-1g")
     assert measured.commit and measured.command.endswith(f"--workdir {tmp_path / 'work'}")  # and no bucket
@@ -180,6 +179,22 @@ def test_taken_away_while_it_trains_it_goes_on_and_asks_nobody_twice(serve, sour
     for arm in measured.arms:
         assert all(len(curve.loss) == 40 for curve in arm.training)
     assert not any("checkpoint-" in name for name in api(machines.server).files)
+
+
+def test_of_a_committee_models_go_along_and_platforms_are_asked_here(serve, tiny, tmp_path, monkeypatch, capsys):
+    serve()
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    (twin := tmp_path / tiny.name).mkdir()
+    for path in tiny.iterdir():
+        shutil.copy(path, twin)
+    claude = PLATFORMS["claude"].teacher
+    command = ("launch", "multi-teacher", "--on", "vertex", *GPU, "--teacher", claude, "--teacher", f"local:{tiny}")
+    command += ("--teacher", f"local:{twin}", "--smoke", "--output", "gs://distillation/mine", "--dry-run")
+    assert distill(monkeypatch, *command) == 0, capsys.readouterr().err
+    [pool] = json.loads(capsys.readouterr().out)["jobSpec"]["workerPoolSpecs"]
+    expected = ["run", "multi-teacher", "--teacher", claude, "--teacher", f"local:inputs/teacher/{tiny.name}"]
+    expected += ["--teacher", f"local:inputs/teacher1/{tiny.name}", "--answered", claude, "--seed", "0", "--smoke"]
+    assert pool["containerSpec"]["args"][1:] == expected
 
 
 def test_a_run_that_fails_says_why_and_the_same_command_starts_another_job(

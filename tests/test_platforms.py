@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
@@ -55,7 +56,8 @@ def test_cell(pattern, name, tiny, small, tmp_path, monkeypatch, capsys):
     command = ("run", pattern, "--teacher", teacher, "--smoke", "--skip-empty", "--student", small)
     command += ("--workdir", tmp_path / "work", "--price-input", 1, "--price-output", 5, "--budget-usd", 1)
     bridged = registry.cell(registry.RECIPES[pattern], registry.PLATFORMS[slug]) is registry.CellStatus.BRIDGED
-    if bridged:
+    committee = registry.RECIPES[pattern].committee  # which an open model completes
+    if bridged or committee:
         command += ("--assistant", tiny)
     before = content_hash(tiny)
     with serving(name, TinyModel(tiny), tmp_path, monkeypatch) as server:
@@ -68,8 +70,13 @@ def test_cell(pattern, name, tiny, small, tmp_path, monkeypatch, capsys):
     measured = record.load(folder / "record.json")
     assert measured.platform == slug and measured.teacher.name == teacher
     arms = {arm.kind: arm for arm in measured.arms}
-    assert set(arms) == ARMS[pattern] - {ArmKind.TEACHER_TUNED} | ({ArmKind.TEACHER_ASSISTANT} if bridged else set())
-    assert measured.collection.asked == 8 and measured.collection.usd > 0 and measured.collection.prompt_tokens > 0
+    bridge = {ArmKind.TEACHER_ASSISTANT} if bridged else set()
+    assert set(arms) == (ARMS[pattern] if committee else ARMS[pattern] - {ArmKind.TEACHER_TUNED} | bridge)
+    names = [member.name.partition(", ")[0] for member in measured.members]
+    assert names == ([teacher, tiny.name, tiny.name, tiny.name] if committee else [])
+    # Of a committee, each of four answers the transfer set; two the whole gold, and two one half each.
+    assert measured.collection.asked == (4 * 8 + 3 * 4 if committee else 8)
+    assert measured.collection.usd > 0 and measured.collection.prompt_tokens > 0
     [curve] = arms[ArmKind.STUDENT_DISTILLED].training
     assert len(curve.loss) == 3 and measured.speedup is None
     assert bool(curve.terms) == bridged  # the assistant's distribution, and nothing but text from the platform
@@ -79,6 +86,46 @@ def test_cell(pattern, name, tiny, small, tmp_path, monkeypatch, capsys):
     assert "terms" in printed.err and "not legal advice" in printed.err
     written = [path.read_bytes() for path in (tmp_path / "work").rglob("*") if path.is_file()]
     assert not any(KEY.encode() in text for text in written) and KEY not in printed.out + printed.err
+
+
+def test_a_committee_on_two_platforms(tiny, small, tmp_path, monkeypatch, capsys):
+    """Several --teacher in one run: who is refused a prompt abstains there, and each is paid at its own price."""
+    model = TinyModel(tiny)
+    too_long = Reply({"type": "error", "error": {"type": "invalid_request_error", "message": "too long"}}, 400)
+
+    def fault(n, call):
+        return too_long if n % 6 == 0 else None
+
+    teachers = (PLATFORMS["claude"].teacher, PLATFORMS["ollama"].teacher)
+    command = ["multi-teacher", "--smoke", "--student", small, "--assistant", tiny, "--workdir", tmp_path / "work"]
+    for teacher in teachers:
+        command += ["--teacher", teacher]
+    with (
+        serving("ollama", model, tmp_path, monkeypatch) as there,
+        serving("claude", model, tmp_path, monkeypatch, fault) as here,
+    ):
+        assert distill(monkeypatch, "plan", *command) == 0, capsys.readouterr().err
+        planned = capsys.readouterr().out
+        assert all(f"multi-teacher with {teacher}" in planned for teacher in teachers)
+        assert planned.count("16, of which 0 are answered already") == 2  # gold, transfer set and held-out items
+        paid = ("--price-input", 1, "--price-output", 5, "--budget-usd", 1)
+        assert distill(monkeypatch, "run", *command, *paid) == 0, capsys.readouterr().err
+        for name, server in (("claude", here), ("ollama", there)):
+            assert len({call.body for call in server.calls if PLATFORMS[name].asks(call)}) == 16
+    measured = record.load(tmp_path / "work" / "latest" / "record.json")
+    assert measured.platform == "claude" and measured.teacher.name == " and ".join(teachers)
+    members = measured.members
+    assert [member.name for member in members[:2]] == list(teachers) and len(members) == 5
+    assert sum(member.weight for member in members) == pytest.approx(1)
+    assert sum(member.won for member in members) == pytest.approx(1)
+    assert members[0].competence.n < members[1].competence.n == 4
+    ledger = sqlite3.connect(tmp_path / "work" / "ledger.sqlite")
+    spent = dict(ledger.execute("SELECT teacher, sum(usd) FROM attempts GROUP BY teacher"))
+    [usd] = [usd for teacher, usd in spent.items() if teacher.startswith(teachers[0])]
+    assert 0 < measured.collection.usd < usd == sum(spent.values())  # held-out items are no part of a collection
+    assert measured.collection.failed == 2
+    report = (tmp_path / "work" / "latest" / "report.html").read_text()
+    assert "The committee" in report and all(teacher in report for teacher in teachers)
 
 
 FAULTS = {

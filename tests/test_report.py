@@ -18,7 +18,7 @@ from implementations import record as records
 from implementations.errors import InputError
 from implementations.evaluation import report
 from implementations.evaluation.report import Answer, Item, Segment, choose, cut, plain, segments, write
-from implementations.record import Arm, ArmKind, Curve, Estimate, Record, Tuning
+from implementations.record import Arm, ArmKind, Curve, Estimate, Member, Record, Tuning
 
 VOID = {"meta", "link", "br", "line", "circle", "polyline"}  # those of SVG close themselves here
 HOSTILE = "<script>alert(1)</script><img src=https://example.com/x onerror=alert(1)> \"'{{ 7 * 7 }}"
@@ -157,6 +157,19 @@ def test_every_figure_is_there_in_words(tmp_path: Path) -> None:
         "$1.25", "3 min 3 s", "0" * 64, record.code_sha256, "distill run sequence-level --record", "torch 2.13.0",
     ):  # fmt: skip
         assert figure in text, figure
+
+
+def test_the_members_of_a_committee_are_listed(tmp_path: Path) -> None:
+    said = {"won": 0.125, "heldout": estimate(0.654)}
+    members = [
+        Member(name=HOSTILE, competence=estimate(0.321), weight=0.75, **said),
+        Member(name="silent", competence=None, weight=0.25, **said),
+    ]
+    reader = Reader(page_of(tmp_path, members=members))
+    assert {"script", "img"}.isdisjoint(reader.elements)
+    for row in (f"{HOSTILE}32.1% 30.0% to 33.4%4875%12%65.4% 63.3% to 66.7%", "silent–025%12%65.4% 63.3% to 66.7%"):
+        assert row in reader.text
+    assert "The committee" not in page_of(tmp_path)
 
 
 def test_the_primary_metric_comes_first_in_every_slice(tmp_path: Path) -> None:

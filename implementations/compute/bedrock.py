@@ -93,6 +93,10 @@ def _checked(asked: Launch) -> BedrockTeacher:
             RECIPES[options.pattern].needs is not Signal.TEXT,
             f"{options.pattern}: Bedrock distils from its teacher's text alone; use `distill run`",
         ),
+        (
+            RECIPES[options.pattern].committee,
+            f"{options.pattern}: Bedrock distils from one teacher; use `distill run`",
+        ),
         (platform != "bedrock" or not model, f"--teacher {options.teacher}: give a model of Bedrock's, bedrock:MODEL"),
         (not options.student, "--student: give Bedrock's id of the model to train"),
         (not re.fullmatch(ROLE, asked.role or ""), "--role: give the service role, arn:aws:iam::ACCOUNT:role/NAME"),

@@ -64,8 +64,8 @@ def launch(asked: Launch, console: Console, out: Console) -> Path | None:
         out.print(f"{job.name} is {_state(job.follow())}")
         return None
     if not job.found():
-        if order.teacher:
-            check_remote(options, order.teacher)
+        for teacher in order.teachers:
+            check_remote(options, teacher)
         _say_what_leaves(order, options, console)
         with tempfile.TemporaryDirectory() as scratch:
             job.start(order.files | _answers(order, options, console, Path(scratch)))
@@ -81,7 +81,7 @@ def launch(asked: Launch, console: Console, out: Console) -> Path | None:
 
 
 def _say_what_leaves(order: Order, options: Options, console: Console) -> None:
-    for line in notes(order.teacher) if order.teacher else ():
+    for line in (line for teacher in order.teachers for line in notes(teacher)):
         console.print(line)
     if options.prompts:
         texts = (item.prompt for item in make_task(options).items)
@@ -90,17 +90,18 @@ def _say_what_leaves(order: Order, options: Options, console: Console) -> None:
 
 
 def _answers(order: Order, options: Options, console: Console, scratch: Path) -> dict[str, Path]:
-    """The answers of a teacher behind a platform, as a ledger with nothing else in it; those missing are asked here."""
-    if order.teacher is None:
+    """The answers of teachers behind platforms, as a ledger with nothing else in it; those missing are asked here."""
+    if not order.teachers:
         return {}
     from ..workspace import Workspace
 
     code = records.code_sha256(options.pattern)
     with Workspace(options.workdir, code, Stages(console), "cpu", options.spending) as work:
-        collected = work.ask(f"Ask {order.teacher.name}", order.teacher, order.requests)
-        if collected.why_pending and not options.skip_empty:
-            raise InputError(f"{collected.why_pending}, or with --skip-empty to learn from those that are answered")
-        work.ledger.extract(scratch / LEDGER, order.teacher.identity, order.requests)
+        for teacher in order.teachers:
+            collected = work.ask(f"Ask {teacher.name}", teacher, order.requests)
+            if collected.why_pending and not options.skip_empty:
+                raise InputError(f"{collected.why_pending}, or with --skip-empty to learn from those that are answered")
+            work.ledger.extract(scratch / LEDGER, teacher.identity, order.requests)
     return {WORK + LEDGER: scratch / LEDGER}
 
 

@@ -59,15 +59,15 @@ exec python3 -m implementations.compute.vertex_worker "$@"
 
 @dataclass(frozen=True)
 class Order:
-    """A job before it is one. ``files`` go up to ``place``, by their path there; ``requests`` is what ``teacher`` is
-    asked before, where it is behind a platform. ``command`` is what a record says that it was made with."""
+    """A job before it is one. ``files`` go up to ``place``, by their path there; ``requests`` is what each of
+    ``teachers`` is asked before, those behind a platform. ``command`` is what a record says that it was made with."""
 
     name: str
     place: str
     parent: str
     request: dict[str, Any]
     files: dict[str, bytes | Path]
-    teacher: RemoteTeacher | None
+    teachers: list[RemoteTeacher]
     requests: list[Request]
     command: str
 
@@ -77,16 +77,15 @@ def order_of(asked: Launch) -> Order:
     options, output, location = asked.options, _output(asked.output), _location()
     project = os.environ.get("GOOGLE_CLOUD_PROJECT") or account(None)[1]
     requests = requests_of(options, make_task(options))  # which reads the prompts
-    remote = options.teacher.partition(":")[0] != "local"
-    teacher = open_remote(options.teacher) if remote else None
+    teachers = [open_remote(spec) for spec in options.teachers if spec.partition(":")[0] != "local"]
     package = pack([_storage_sdk()], ROOT)
     inputs = _inputs(options)
-    arguments = _arguments(options, teacher, asked.machine.count if asked.machine.accelerator else 1)
+    arguments = _arguments(options, teachers, asked.machine.count if asked.machine.accelerator else 1)
     made_from = [
         _hash(package),
         arguments,
         {name: _hash(path.read_bytes()) for name, path in inputs.items()},
-        [request.key(teacher.identity) for request in requests] if teacher else [],
+        [request.key(teacher.identity) for teacher in teachers for request in requests],
         vars(asked.machine),
         [project, location, output],
     ]
@@ -100,8 +99,8 @@ def order_of(asked: Launch) -> Order:
         parent=f"projects/{project}/locations/{location}",
         request=request,
         files={PACKAGE: gzip.compress(package, mtime=0), **inputs},
-        teacher=teacher,
-        requests=requests if teacher else [],
+        teachers=teachers,
+        requests=requests,
         command=_public(options.command),
     )
 
@@ -137,7 +136,7 @@ def _inputs(options: Options) -> dict[str, Path]:
     for kind, option, folder in (
         ("student", "--student", _student_folder(options)),
         ("assistant", "--assistant", options.assistant),
-        ("teacher", "--teacher local:", _teacher_folder(options)),
+        *((kind, "--teacher local:", folder) for kind, folder in _teacher_folders(options).values()),
     ):
         if folder:
             from ..teachers.local import check_folder
@@ -153,9 +152,10 @@ def _student_folder(options: Options) -> Path | None:
     return Path(options.student) if options.student and not options.student.isdigit() else None
 
 
-def _teacher_folder(options: Options) -> Path | None:
-    platform, _, model = options.teacher.partition(":")
-    return Path(model) if platform == "local" and model else None
+def _teacher_folders(options: Options) -> dict[str, tuple[str, Path]]:
+    """The models on this machine that --teacher names, with what they are called there: two may have one name."""
+    folders = (spec for spec in options.teachers if spec.startswith("local:") and spec != "local:")
+    return {spec: (f"teacher{n or ''}", Path(spec.removeprefix("local:"))) for n, spec in enumerate(folders)}
 
 
 def _there(kind: str, path: Path) -> str:
@@ -163,12 +163,10 @@ def _there(kind: str, path: Path) -> str:
     return f"{INPUTS}{kind}/{path.resolve().name}"
 
 
-def _arguments(options: Options, teacher: RemoteTeacher | None, gpus: int) -> list[str]:
+def _arguments(options: Options, teachers: list[RemoteTeacher], gpus: int) -> list[str]:
     """Of `distill`, there: with several GPUs, every training uses all of them."""
-    student, model = _student_folder(options), _teacher_folder(options)
+    student = _student_folder(options)
     given = {
-        "--teacher": f"local:{_there('teacher', model)}" if model else teacher.name if teacher else options.teacher,
-        "--answered": teacher.identity if teacher else None,
         "--student": _there("student", student) if student else options.student,
         "--assistant": _there("assistant", options.assistant) if options.assistant else None,
         "--gold": options.gold,
@@ -179,7 +177,12 @@ def _arguments(options: Options, teacher: RemoteTeacher | None, gpus: int) -> li
         "--seeds": options.seeds,
     }
     flags = {"--smoke": options.smoke, "--record": options.record, "--skip-empty": options.skip_empty}
-    values = [str(word) for name, value in given.items() if value is not None for word in (name, value)]
+    values, folders = [], _teacher_folders(options)
+    for spec in options.teachers:
+        values += ["--teacher", f"local:{_there(*folders[spec])}" if spec in folders else spec]
+    for teacher in teachers:
+        values += ["--answered", teacher.identity]
+    values += [str(word) for name, value in given.items() if value is not None for word in (name, value)]
     values += [name for name, on in flags.items() if on]
     if gpus > 1:
         return ["launch", options.pattern, "--on", "accelerate", "--count", str(gpus), *values]

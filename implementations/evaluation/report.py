@@ -24,7 +24,7 @@ from ..registry import RECIPES
 
 EXAMPLES = 10
 LINE = 60  # characters, where a text is cut for its length
-TEACHERS = (ArmKind.TEACHER_SHIPPED, ArmKind.TEACHER_TUNED)
+TEACHERS = (ArmKind.TEACHER_SHIPPED, ArmKind.TEACHER_TUNED, ArmKind.TEACHER_COMMITTEE)
 
 
 class Answer(BaseModel):
@@ -156,6 +156,8 @@ def _comparison(comparison: Comparison, titles: dict[ArmKind, str]) -> dict[str,
     questions = {
         (ArmKind.STUDENT_DISTILLED, ArmKind.STUDENT_GOLD): "Was the teacher worth it?",
         (ArmKind.STUDENT_DISTILLED, ArmKind.STUDENT_SIMPLER): "Did this pattern add to the simpler one?",
+        (ArmKind.STUDENT_DISTILLED, ArmKind.STUDENT_UNIFORM): "Was it worth weighing the teachers?",
+        (ArmKind.TEACHER_COMMITTEE, ArmKind.TEACHER_BEST): "Did the others add to the best teacher?",
         **{(teacher, ArmKind.STUDENT_GOLD): "Had the teacher anything to teach?" for teacher in TEACHERS},
         **{(ArmKind.STUDENT_DISTILLED, teacher): "What was lost on the way?" for teacher in TEACHERS},
         (ArmKind.CASCADE, ArmKind.STUDENT_DISTILLED): "What did passing on buy?",

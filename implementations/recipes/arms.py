@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +13,10 @@ import numpy as np
 from ..errors import InputError
 from ..evaluation.cascade import confidence
 from ..evaluation.measure import ArmAnswers
-from ..record import ArmKind, Collection, Curve, Tuning
+from ..record import ArmKind, Collection, Curve, Member, Tuning
 from ..tasks.task import Item, Sizes, Splits, Task
 from ..teachers.collect import Collected
-from ..teachers.teacher import Kind, Request, Teacher
+from ..teachers.teacher import Answer, Kind, Request, Teacher
 from ..transfer.config import TEXT_ALONE, Loss, TrainConfig
 
 if TYPE_CHECKING:  # it loads torch, and a plan reads a recipe's settings without
@@ -33,16 +33,21 @@ TITLES = {
     ArmKind.TEACHER_SHIPPED: "Teacher as shipped",
     ArmKind.TEACHER_TUNED: "Teacher tuned on the gold",
     ArmKind.TEACHER_ASSISTANT: "Assistant tuned on the teacher's answers",
+    ArmKind.TEACHER_BEST: "Best teacher alone",
+    ArmKind.TEACHER_COMMITTEE: "Committee of teachers",
     ArmKind.STUDENT_BEFORE: "Student before training",
     ArmKind.STUDENT_GOLD: "Student on the gold alone",
+    ArmKind.STUDENT_UNIFORM: "Student on the equal vote",
     ArmKind.STUDENT_DISTILLED: "Student distilled",
     ArmKind.CASCADE: "Student first, teacher where it is unsure",
 }
 STAGES = {
     ArmKind.TEACHER_TUNED: "tune the teacher",
     ArmKind.TEACHER_ASSISTANT: "tune the assistant",
+    ArmKind.TEACHER_COMMITTEE: "tune the committee",
     ArmKind.STUDENT_GOLD: "train the student on the gold",
     ArmKind.STUDENT_SIMPLER: "train the student by the simpler pattern",
+    ArmKind.STUDENT_UNIFORM: "train the student on the equal vote",
     ArmKind.STUDENT_DISTILLED: "distil the student",
 }
 
@@ -52,7 +57,8 @@ class Setup:
     """What a recipe works with. ``start`` is the untrained student's folder; ``base`` the open model to make an
     assistant of, None where the recipe needs none.
 
-    A ``teacher`` whose weights are not on this machine answers as it is: it cannot be tuned here.
+    A ``teacher`` whose weights are not on this machine answers as it is: it cannot be tuned here. ``others`` sit in a
+    committee with it.
     """
 
     work: Workspace
@@ -67,6 +73,7 @@ class Setup:
     choose_rates: bool
     skip_empty: bool
     keep_truncated: bool
+    others: tuple[Teacher, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,9 +102,9 @@ class Outcome:
     """Everything the run learnt: arms with their answers, and what collecting the transfer set took.
 
     ``teacher`` is the folder of the model that the student learnt from, None when it is not on this machine;
-    ``reference`` the arm whose answers it learnt; ``simpler`` the pattern of the second control, if there is one.
-    ``scores`` and ``deferred`` are of a cascade: the student's confidence in each answer, and whether it was passed on,
-    as ``scores[slice][seed][item]``.
+    ``reference`` the arm whose answers it learnt; ``simpler`` the pattern of the second control, if there is one;
+    ``members`` those of the committee, where several teachers answered. ``scores`` and ``deferred`` are of a cascade:
+    the student's confidence in each answer, and whether it was passed on, as ``scores[slice][seed][item]``.
     """
 
     slices: dict[str, list[Item]]
@@ -109,6 +116,7 @@ class Outcome:
     tuning: list[Tuning]
     collection: Collection
     seconds: dict[str, float]
+    members: list[Member]
     scores: dict[str, list[list[float]]] = field(default_factory=dict)
     deferred: dict[str, list[list[bool]]] = field(default_factory=dict)
 
@@ -150,7 +158,9 @@ class Arms:
         if shipped.folder is None:
             return shipped
         title = f"Tune the teacher on {len(self.gold)} gold answers"
-        return self._tuned(ArmKind.TEACHER_TUNED, title, shipped.folder, self.gold, self.setup.teacher_training)
+        tuned = self.tune(ArmKind.TEACHER_TUNED, title, shipped.folder, self.gold, self.setup.teacher_training)
+        self.evaluate(ArmKind.TEACHER_TUNED, tuned)
+        return tuned
 
     def assistant(self, pairs: Pairs) -> Teacher:
         """An open model tuned on the teacher's answers, for one epoch at least: the bridge to what it does not give.
@@ -160,42 +170,62 @@ class Arms:
         config = self.setup.teacher_training
         config = replace(config, steps=max(config.steps, -(-len(pairs) // config.batch)))
         title = f"Tune an assistant on {len(pairs)} answers"
-        return self._tuned(ArmKind.TEACHER_ASSISTANT, title, self.setup.base, pairs, config)
+        assistant = self.tune(ArmKind.TEACHER_ASSISTANT, title, self.setup.base, pairs, config)
+        self.evaluate(ArmKind.TEACHER_ASSISTANT, assistant)
+        return assistant
 
-    def _tuned(self, kind: ArmKind, title: str, start: Path, pairs: Pairs, config: TrainConfig) -> Teacher:
+    def tune(
+        self, kind: ArmKind, title: str, start: Path, pairs: Pairs, config: TrainConfig, name: str | None = None
+    ) -> Teacher:
+        """The model in ``start`` tuned on ``pairs``, as something that answers."""
         folder = self._train(kind, title, start, Lesson(pairs), replace(config, seed=self.seed))
-        model = self.work.model(folder, self.titles[kind])
-        self.evaluate(kind, model)
-        return model
+        return self.work.model(folder, name or self.titles[kind])
 
     def transfer_set(self, teacher: Teacher) -> Pairs:
-        """Prompts with the teacher's answers. Truncated ones are left out: a student must not learn to stop midway.
+        """Prompts with the teacher's answers; see `lesson` for what is left out, and raised."""
+        title = f"Ask the {'teacher' if teacher is self.setup.teacher else 'tuned teacher'}"
+        return self.lesson(self.collect(title, teacher, self.splits.transfer))
 
-        Raises InputError, with everything earned kept, when answers are missing and ``skip_empty`` is off.
+    def collect(self, title: str, teacher: Teacher, items: list[Item]) -> list[Answer]:
+        """The teacher's answers, whose cost is accounted for.
+
+        Raises InputError, with everything earned kept, when some are still to come and ``skip_empty`` is off.
         """
-        items, setup = self.splits.transfer, self.setup
-        title = f"Ask the {'teacher' if teacher is setup.teacher else 'tuned teacher'}"
         collected = self.ask(title, teacher, items)
         self._collected.append(collected)
-        if collected.why_pending and not setup.skip_empty:
+        if collected.why_pending and not self.setup.skip_empty:
             raise InputError(f"{collected.why_pending}, or with --skip-empty to learn from those that are answered")
-        missing = [(i.id, a.kind) for i, a in zip(items, collected.answers, strict=True) if not a.text]
-        if missing and not setup.skip_empty:
+        return collected.answers
+
+    def lesson(self, answers: list[Answer], whose: str = "teacher") -> Pairs:
+        """The transfer prompts with ``answers``, without those that `learnable` leaves out.
+
+        Raises InputError when some are empty and ``skip_empty`` is off, and when nothing is left.
+        """
+        items = self.splits.transfer
+        missing = [(i.id, a.kind) for i, a in zip(items, answers, strict=True) if not a.text]
+        if missing and not self.setup.skip_empty:
             ids = ", ".join(f"{id} ({kind})" for id, kind in missing[:10])
             more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
             raise InputError(
-                f"the teacher left {len(missing)} prompts without an answer: {ids}{more}; look at them, or run the "
+                f"the {whose} left {len(missing)} prompts without an answer: {ids}{more}; look at them, or run the "
                 f"same command with --skip-empty to learn from the other {len(items) - len(missing)}: no answer is "
                 "asked again"
             )
-        learnt = {Kind.COMPLETE, Kind.TRUNCATED} if setup.keep_truncated else {Kind.COMPLETE}
-        pairs = [(i.prompt, a.text) for i, a in zip(items, collected.answers, strict=True) if a.kind in learnt]
-        if not pairs:
+        if not (pairs := self.pairs(answers)):
             raise InputError(
-                f"all {len(items)} answers of the teacher are empty or were cut off by the token limit; raise "
+                f"all {len(items)} answers of the {whose} are empty or were cut off by the token limit; raise "
                 "--max-new-tokens, or give the teacher more gold to learn the form of an answer from"
             )
         return pairs
+
+    def pairs(self, answers: list[Answer]) -> Pairs:
+        """The transfer prompts with those of ``answers`` that are whole."""
+        return [(i.prompt, a.text) for i, a in zip(self.splits.transfer, answers, strict=True) if self.learnable(a)]
+
+    def learnable(self, answer: Answer) -> bool:
+        """Whether it is whole: a student must not learn to stop midway."""
+        return answer.kind is Kind.COMPLETE or (answer.kind is Kind.TRUNCATED and self.setup.keep_truncated)
 
     def begun(self, lesson: Lesson) -> Path:
         """The student after half of its steps, by ``lesson``; a lesson that starts from it goes on for the other half.
@@ -261,25 +291,28 @@ class Arms:
         had, _ = self._begun.get(lesson.start, (0, None))
         return replace(config, steps=config.steps - had)
 
-    def outcome(self, teacher: Teacher, student: Path) -> Outcome:
+    def outcome(self, teacher: Teacher | None, student: Path, members: Iterable[Member] = ()) -> Outcome:
+        """What came of the run; ``teacher`` is None for a committee, which is no one model."""
         return Outcome(
             slices=self.splits.slices,
             arms=list(self.of.values()),
             reference=self.reference,
             simpler=self.simpler.pattern if self.simpler else None,
-            teacher=teacher.folder,
+            teacher=teacher.folder if teacher else None,
             student=student,
             tuning=list(self.tuning.values()),
             collection=_account(self._collected),
             seconds=self.seconds,
+            members=list(members),
             scores=self.scores,
             deferred=self.deferred,
         )
 
     @property
     def reference(self) -> ArmKind:
-        """The arm whose answers the student learns: the tuned teacher, where it could be tuned."""
-        return ArmKind.TEACHER_TUNED if ArmKind.TEACHER_TUNED in self.of else ArmKind.TEACHER_SHIPPED
+        """The arm whose answers the student learns: the committee, or the teacher, tuned where it could be."""
+        taught = (ArmKind.TEACHER_COMMITTEE, ArmKind.TEACHER_TUNED, ArmKind.TEACHER_SHIPPED)
+        return next(kind for kind in taught if kind in self.of)
 
     def confidence(self, student: Path) -> dict[str, np.ndarray]:
         """How sure the model in ``student`` is of its answers to the held-out items of this seed, by slice: (N,)."""
@@ -297,21 +330,25 @@ class Arms:
             self.deferred.setdefault(name, []).append(marks.tolist())
             ours, theirs = (self.of[kind].answers[name][-1] for kind in (ArmKind.STUDENT_DISTILLED, self.reference))
             texts += [t if passed else s for s, t, passed in zip(ours, theirs, marks, strict=True)]
-        self.answered(ArmKind.CASCADE, texts)
+        self.enter(ArmKind.CASCADE, texts)
 
     def evaluate(self, kind: ArmKind, model: Teacher) -> None:
         """Ask the arm about every held-out item. Raises InputError when the arm has not answered all of them."""
+        self.enter(kind, self.heldout(self.titles[kind].lower(), model))
+
+    def heldout(self, title: str, model: Teacher) -> list[str]:
+        """The answers of ``model`` to the items of all slices. Raises InputError when some are still to come."""
         items = [item for slice_items in self.splits.slices.values() for item in slice_items]
-        collected = self.ask(f"Evaluate: {self.titles[kind].lower()}", model, items, "evaluate")
+        collected = self.ask(f"Evaluate: {title}", model, items, "evaluate")
         if collected.why_pending:
             raise InputError(collected.why_pending)
-        self.answered(kind, [answer.text for answer in collected.answers])
+        return [answer.text for answer in collected.answers]
 
-    def answered(self, kind: ArmKind, texts: list[str]) -> None:
-        """Take ``texts``, one for each held-out item of this seed, slice after slice, as the answers of the arm."""
-        left = iter(texts)
+    def enter(self, kind: ArmKind, heldout: list[str]) -> None:
+        """Let the arm answer like this, in the order of the slices."""
+        texts = iter(heldout)
         for name, slice_items in self.splits.slices.items():
-            self._arm(kind).answers.setdefault(name, []).append([next(left) for _ in slice_items])
+            self._arm(kind).answers.setdefault(name, []).append([next(texts) for _ in slice_items])
 
     def ask(
         self,

@@ -15,18 +15,23 @@ BATCH_FROM = 1000  # requests from which a platform's batch jobs are used: hours
 @dataclass(frozen=True)
 class Spending:
     """Requests at once, US dollars with one teacher in all, the price if the user gives it, whether to use jobs, and
-    requests a second at most, None for as many as ``concurrency`` lets go. Jobs are sent whole."""
+    requests a second at most, None for as many as ``concurrency`` lets go. Jobs are sent whole.
+
+    ``fallback`` is whether the given price is only for teachers without a known one, as where there are several.
+    """
 
     concurrency: int = 16
     budget_usd: float | None = None
     given_price: Price | None = None
     batch: bool | None = None  # None: from BATCH_FROM requests up
     requests_per_second: float | None = None
+    fallback: bool = False
 
     def price(self, teacher: RemoteTeacher) -> Price | None:
         """The user's, else the table's. A server of one's own behind a known name has the price of neither."""
         endpoint = teacher.identity.removeprefix(teacher.name).partition("@")[2]
-        return self.given_price or prices.find(teacher.platform, teacher.model, endpoint or None)
+        known = prices.find(teacher.platform, teacher.model, endpoint or None)
+        return (known or self.given_price) if self.fallback else (self.given_price or known)
 
     def check(self, teacher: RemoteTeacher) -> None:
         """Raise InputError when a limit cannot be kept, before anything is sent."""
