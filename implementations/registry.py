@@ -164,8 +164,11 @@ RECIPES: dict[str, Recipe] = {
     for r in (
         Recipe("sequence-level", "Sequence-level distillation"),
         Recipe("response-based", "Response-based distillation", Signal.LOGITS, SIGNALS),
+        Recipe("production-logs", "Distillation from production logs", uses=("implementations/logs/*.py",)),
     )
 }
+
+LOG_FORMATS = ("bedrock", "openai", "anthropic", "langsmith", "vertex")  # each a module of implementations.logs
 
 
 @dataclass(frozen=True)
@@ -190,7 +193,7 @@ LAUNCHERS = {
         (LAUNCHED - {"cancel"})
         | RUN_THERE
         | COLLECTED_HERE
-        | {"assistant", "device", "redact", "count", "config", "answered"},
+        | {"assistant", "device", "redact", "count", "config", "answered", "logs", "logs_format"},
     ),
     "bedrock": Launcher("implementations.compute.bedrock", LAUNCHED | {"role", "output", "logs"}),
     "vertex": Launcher(

@@ -69,14 +69,18 @@ def _execute(
     code: str,
     commit: str | None,
 ) -> tuple[Path, Record]:
-    teacher = _teacher(options, work)
+    teacher = _teacher(options, work, task)
     if isinstance(teacher, RemoteTeacher):
         check_remote(options, teacher)
         for line in notes(teacher):
             console.print(line)
         if options.prompts and leaves_machine(teacher):
             console.print(f"leaves   in your prompts: {privacy.summary(item.prompt for item in task.items)}")
-        work.redactor = privacy.Redactor(options.workdir / "redacted.sqlite") if options.redact else None
+        if options.redact and not options.logs:  # logs are redacted when they are read
+            work.redactor = privacy.Redactor(options.workdir / "redacted.sqlite")
+    if options.logs:
+        for line in task.notes():
+            console.print(line)
     base, base_name = _base(options, work, teacher)
     start, student_name = _student(options, work, base, base_name)
     if base and RECIPES[options.pattern].needs is not Signal.TEXT:
@@ -160,9 +164,11 @@ def _settings(options: Options) -> dict[str, str]:
     return {name: str(value) for name, value in changed.items() if value is not None}
 
 
-def _teacher(options: Options, work: Workspace) -> Teacher:
-    """The model that answers: the embedded one, ``local:PATH``, or one behind a platform."""
+def _teacher(options: Options, work: Workspace, task: Task) -> Teacher:
+    """The model that answers: the embedded one, ``local:PATH``, one behind a platform, or one whose log is there."""
     platform, _, model = options.teacher.partition(":")
+    if options.logs:
+        return AnsweredTeacher(options.teacher, f"{options.teacher} in {task.name}")
     if options.answered:
         return AnsweredTeacher(options.teacher, options.answered)
     if platform != "local":
@@ -324,6 +330,7 @@ def _record(
         serving=served,
         tuning=outcome.tuning,
         collection=outcome.collection,
+        logs=outcome.logs,
         stages=[Stage(name=name, seconds=round(seconds, 1)) for name, seconds in outcome.seconds.items()],
         verdict=verdict(board),
     )
@@ -336,6 +343,7 @@ def _data(task: Task, plan: Plan) -> dict:
     for seed in plan.seeds:
         splits = task.splits(plan.sizes, seed)
         named = {"gold": splits.gold, "dev": splits.dev, "transfer": splits.transfer, **splits.slices}
+        named |= {"served": splits.served} if splits.served else {}
         for name, items in named.items():
             sizes[name] = len(items)
             for item in items:

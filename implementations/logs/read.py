@@ -11,15 +11,16 @@ import json
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
 from ..errors import InputError
-from . import anthropic, bedrock, langsmith, openai, vertex
+from ..registry import LOG_FORMATS
 from .logged import Left, Logged, Skipped
 
-FORMATS = {"bedrock": bedrock, "openai": openai, "anthropic": anthropic, "langsmith": langsmith, "vertex": vertex}
-# Whose log is written how, where the platform logs or a gateway before it does. Ollama and local servers speak OpenAI's.
+FORMATS = {name: import_module(f"{__package__}.{name}") for name in LOG_FORMATS}
+# Whose log is written how, by the platform or by a gateway before it. Ollama and local servers speak OpenAI's API.
 OF_PLATFORM = {
     "local": "openai",
     "ollama": "openai",
@@ -171,7 +172,7 @@ def _parquet(path: Path, tally: Tally) -> Iterator[tuple[str, dict[str, Any]]]:
         from pyarrow import ArrowException
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
-        raise InputError(f"--logs {path}: Parquet needs the package pyarrow; run: pip install pyarrow==26.0.1") from error
+        raise InputError(f"--logs {path}: Parquet needs pyarrow; run: pip install pyarrow==26.0.1") from error
     try:
         with ParquetFile(path) as file:
             number = 0

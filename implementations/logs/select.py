@@ -1,8 +1,7 @@
-"""Out of a log, a transfer set: one model, one instruction, whole answers, no repeats, and nothing of the later weeks."""
+"""Out of a log, a transfer set: one model, one instruction, whole answers, no repeats, nothing of the latest weeks."""
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -17,13 +16,14 @@ from .read import Tally
 
 WORDS = 3  # in a shingle
 HASHES, BANDS = 128, 32  # of a MinHash; bands of 4 let pairs from a Jaccard similarity of about 0.4 up be compared
+TEMPLATE = 20  # different prompts, from which what they share is taken for a template
 NEAR = 90  # of 100: the edit similarity from which two prompts are one
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Selected:
-    """What a log gives. ``pairs`` are the calls to learn from, oldest first; ``answers`` those to the held-out prompts."""
+    """What a log gives: ``pairs`` to learn from, oldest first, and ``answers`` to the held-out prompts."""
 
     pairs: list[Logged]
     answers: list[Logged]
@@ -66,12 +66,17 @@ def select(calls: list[Logged], heldout: list[str], tally: Tally, found: dict[st
 
     Learnt from is what came before, without repeats and without what is nearly a held-out prompt; of those alike the
     newest stays. Drift is measured between these and everything that came after. ``found`` is what was found of
-    identifiers before they were redacted, None where they were not.
+    identifiers before they were redacted, None where they were not. Raises InputError when nothing is left.
     """
     last = {normal(call.prompt): at for at, call in enumerate(calls)}
-    cut = min(last[normal(prompt)] for prompt in heldout)
+    answered = [last[normal(prompt)] for prompt in heldout if normal(prompt) in last]
+    cut = min(answered, default=len(calls))
     pairs = without_repeats(calls[:cut], heldout, tally)
     later = calls[cut:]
+    if not pairs:
+        raise InputError(
+            f"--logs: no call is left to learn from before the held-out prompts ({tally}); give more of it"
+        )
     texts = (text for call in pairs for text in (call.prompt, call.answer))
     measured = record.Logs(
         format=" and ".join(sorted(tally.formats)),
@@ -81,9 +86,9 @@ def select(calls: list[Logged], heldout: list[str], tally: Tally, found: dict[st
         later=len(later),
         identifiers=privacy.scan(texts) if found is None else found,
         redacted=found is not None,
-        drift=drift([call.prompt for call in pairs], [call.prompt for call in later]) if pairs else None,
+        drift=drift([call.prompt for call in pairs], [call.prompt for call in later]) if later else None,
     )
-    return Selected(pairs, [calls[last[normal(prompt)]] for prompt in heldout], measured)
+    return Selected(pairs, [calls[at] for at in answered], measured)
 
 
 def without_repeats(calls: list[Logged], heldout: list[str], tally: Tally) -> list[Logged]:
@@ -94,8 +99,8 @@ def without_repeats(calls: list[Logged], heldout: list[str], tally: Tally) -> li
     It is 0.9 here: two different notes of one template reach 0.8. What all prompts begin or end with, such as an
     instruction before each, is not compared. rensa hashes in Rust (1 MB installed; datasketch brings scipy, 113 MB).
     """
-    from rensa import RMinHash, RMinHashLSH
     from rapidfuzz import fuzz
+    from rensa import RMinHash, RMinHashLSH
 
     texts = [normal(prompt) for prompt in heldout] + [normal(call.prompt) for call in reversed(calls)]
     start, end = _shared(texts)
@@ -123,11 +128,17 @@ def normal(text: str) -> str:
 
 
 def _shared(texts: list[str]) -> tuple[int, int]:
-    """How many characters all ``texts`` begin with, and how many they end with; none where they are all the same."""
-    if len(set(texts)) < 2:
+    """How many characters all ``texts`` begin with, and how many they end with; none where there are few."""
+    if len(set(texts)) < TEMPLATE:
         return 0, 0
-    start = len(os.path.commonprefix(texts))
-    return start, len(os.path.commonprefix([text[start:][::-1] for text in texts]))
+    start = _common(texts)
+    return start, _common([text[start:][::-1] for text in texts])
+
+
+def _common(texts: list[str]) -> int:
+    """How many characters all ``texts`` begin with: as many as the first and the last of them by the alphabet."""
+    first, last = min(texts), max(texts)
+    return next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
 
 
 def _shingles(text: str) -> list[str]:

@@ -2,9 +2,9 @@
 
 Columns: ``logging_time``, ``request_id``, ``model``, ``full_request``, ``full_response``
 (https://docs.cloud.google.com/vertex-ai/generative-ai/docs/multimodal/request-response-logging). The bodies are those
-of generateContent (``contents``, ``systemInstruction``; ``candidates[].{content, finishReason}``, ``usageMetadata``, the
-names of google.genai.types), or a list of such answers where it was streamed; for a Claude model those of the Messages
-API. JSON columns come as objects or as text, by the way of exporting.
+of generateContent (``contents``, ``systemInstruction``; ``candidates[].{content, finishReason}``, ``usageMetadata``:
+the names of google.genai.types), or a list of such answers where it was streamed; for a Claude model those of the
+Messages API. JSON columns come as objects or as text, by the way of exporting.
 """
 
 from __future__ import annotations

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..evaluation.measure import ArmAnswers
-from ..record import ArmKind, Collection, Tuning
+from ..record import ArmKind, Collection, Logs, Tuning
 from ..tasks.task import Item, Sizes, Splits, Task
 from ..teachers.collect import Collected
 from ..teachers.teacher import Kind, Request, Teacher
@@ -91,7 +91,8 @@ class Outcome:
     """Everything the run learnt: arms with their answers, and what collecting the transfer set took.
 
     ``teacher`` is the folder of the model that the student learnt from, None when it is not on this machine;
-    ``reference`` the arm whose answers it learnt; ``simpler`` the pattern of the second control, if there is one.
+    ``reference`` the arm whose answers it learnt; ``simpler`` the pattern of the second control, if there is one;
+    ``logs`` what became of a log, for each seed, where the transfer set came from one.
     """
 
     slices: dict[str, list[Item]]
@@ -103,6 +104,7 @@ class Outcome:
     tuning: list[Tuning]
     collection: Collection
     seconds: dict[str, float]
+    logs: list[Logs] = field(default_factory=list)
 
 
 class Arms:
@@ -164,10 +166,7 @@ class Arms:
         """
         items, setup = self.splits.transfer, self.setup
         title = f"Ask the {'teacher' if teacher is setup.teacher else 'tuned teacher'}"
-        collected = self.ask(title, teacher, items)
-        self._collected.append(collected)
-        if collected.why_pending and not setup.skip_empty:
-            raise InputError(f"{collected.why_pending}, or with --skip-empty to learn from those that are answered")
+        collected = self.collect(title, teacher, items)
         missing = [(i.id, a.kind) for i, a in zip(items, collected.answers, strict=True) if not a.text]
         if missing and not setup.skip_empty:
             ids = ", ".join(f"{id} ({kind})" for id, kind in missing[:10])
@@ -185,6 +184,17 @@ class Arms:
                 "--max-new-tokens, or give the teacher more gold to learn the form of an answer from"
             )
         return pairs
+
+    def collect(self, title: str, teacher: Teacher, items: list[Item]) -> Collected:
+        """An answer to each of ``items`` for the students to learn from; what it takes is in the record.
+
+        Raises InputError, with everything earned kept, when some are pending and ``skip_empty`` is off.
+        """
+        collected = self.ask(title, teacher, items)
+        self._collected.append(collected)
+        if collected.why_pending and not self.setup.skip_empty:
+            raise InputError(f"{collected.why_pending}, or with --skip-empty to learn from those that are answered")
+        return collected
 
     def students(self, lessons: dict[ArmKind, Lesson]) -> Path:
         """Every student arm, from the same start and for the same steps; the folder of the last one.

@@ -1,7 +1,7 @@
 """The clinical notes as a hospital's traffic: some conditions are frequent, the mix drifts, and notes come again.
 
 Gold and hand-made prompts are those of the clinical summaries, where every condition comes alike: that is how somebody
-writes examples by hand. What production asks, and the held-out notes, which are its latest, come in the mix of their day.
+writes examples by hand. What production asks, and the held-out notes, its latest, come in the mix of their day.
 """
 
 from __future__ import annotations
