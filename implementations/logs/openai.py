@@ -32,7 +32,7 @@ def recognises(row: dict[str, Any]) -> bool:
         return True
     if not isinstance(response, dict):
         return False
-    failed = "error" in response and "messages" in row.get("request", {})
+    failed = "error" in response and response.get("type") != "error" and "messages" in row.get("request", {})
     return failed or response.get("object") == "chat.completion" or {"status_code", "body"} <= set(response)
 
 
@@ -51,7 +51,7 @@ def parse(row: dict[str, Any], request: dict[str, Any] | None = None) -> Logged:
         return exchange(request["body"], {"error": "failed"} if failed else response["body"], row["custom_id"])
     if "request" in row:
         return exchange(row["request"], row.get("response") or {"error": row.get("error")}, "", row.get("timestamp"))
-    if "messages" not in row:
+    if row["object"] == "chat.completion" and "messages" not in row:
         raise Skipped(Left.NO_REQUEST)
     return exchange(row, row)
 

@@ -55,8 +55,13 @@ def usable(
         names = ", ".join(repr(name) for name, _ in others.most_common(5))
         mend = f"give --teacher PLATFORM:MODEL with one of the log's models: {names}" if others else "give another log"
         raise InputError(f"--logs: no whole answer of {model} ({tally}); {mend}")
-    wanted = Counter(call.instruction for call in mine).most_common(1)[0][0] if instruction is None else instruction
+    usual = Counter(call.instruction for call in mine).most_common(1)[0][0]
+    wanted = usual if instruction is None else instruction
     same = [call for call in mine if call.instruction == wanted]
+    if not same:
+        raise InputError(
+            f"--logs: no call has the instruction {wanted!r}; leave --instruction out for the most frequent, {usual!r}"
+        )
     tally.leave(Left.OTHER_INSTRUCTION, number=len(mine) - len(same))
     return sorted(same, key=lambda call: call.when)
 

@@ -85,8 +85,8 @@ def _logged(arms: Arms, teacher: Teacher) -> Selected:
     """What the log of this seed's production teaches. Its last notes are the held-out ones, answered already."""
     served, heldout = arms.splits.served, arms.splits.slices["heldout"]
     once = list({item.prompt: item for item in served}.values())
-    answers = arms.collect("Serve production", teacher, once).answers
-    answers += arms.ask("Serve production", teacher, heldout, "evaluate").answers
+    collected = arms.collect("Serve production", teacher, once), arms.ask("", teacher, heldout, "evaluate")
+    answers = [answer for each in collected for answer in each.answers]
     by_prompt = {item.prompt: answer for item, answer in zip([*once, *heldout], answers, strict=True)}
 
     form = OF_PLATFORM[getattr(teacher, "platform", "local")]
