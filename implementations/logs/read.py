@@ -172,7 +172,7 @@ def _parquet(path: Path, tally: Tally) -> Iterator[tuple[str, dict[str, Any]]]:
         from pyarrow import ArrowException
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
-        raise InputError(f"--logs {path}: Parquet needs pyarrow; run: pip install pyarrow==26.0.1") from error
+        raise InputError(f"--logs {path}: Parquet needs pyarrow; run: pip install -e '.[parquet]'") from error
     try:
         with ParquetFile(path) as file:
             number = 0
