@@ -47,7 +47,7 @@ def test_production_logs(tiny, tmp_path):
         arms = {"by hand": drawn.transfer[:number], "logged": [served[prompt] for prompt in prompts[-number:]]}
         for arm, items in arms.items():
             student = _untrained(tiny, seed)
-            config = TrainConfig(steps=60, learning_rate=5e-3, batch=8, seed=seed)
+            config = TrainConfig(steps=36, learning_rate=5e-3, batch=8, seed=seed)
             train(student, tokenizer, _rows(tokenizer, items), config, tmp_path / f"{seed} {arm}")
             for name, rows in held.items():
                 losses[name, arm].append([_loss(student.eval(), each) for each in rows])

@@ -96,6 +96,11 @@ class OwnLogs(UserPrompts):
             + (", replaced" if measured.redacted else ", learnt as it is: --redact replaces it" if found else "")
             + "; names and addresses are not recognized",
         ]
+        longest = max(call.completion_tokens for call in self.selected.pairs)
+        if longest > self.max_new_tokens:
+            lines.append(
+                f"longest  {longest} tokens of an answer: --max-new-tokens {longest} lets the student write as many"
+            )
         if drift := measured.drift:
             says = "they drift" if drift.found else "no more than chance"
             lines.append(
