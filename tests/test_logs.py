@@ -174,8 +174,10 @@ def test_stored_completions_and_streams(tmp_path):
     parts[-1]["usageMetadata"] = row["full_response"]["usageMetadata"]
     row |= {"full_response": json.dumps(parts), "full_request": json.dumps(row["full_request"])}
     row["logging_time"] = "2026-01-02 03:04:05 UTC"
-    [found] = read([write(tmp_path / "rows.jsonl", [row])])
-    assert found == call()
+    old = {name: row[name] for name in ("logging_time", "request_id")} | {"endpoint": "publishers/google/some-model"}
+    old |= {"request_payload": [row["full_request"]], "response_payload": list(map(json.dumps, parts))}
+    found, same = read([write(tmp_path / "rows.jsonl", [row, old])])
+    assert found == call() and same == replace(call(), model="publishers/google/some-model")
 
 
 def odd(form: str) -> dict[Left, dict]:

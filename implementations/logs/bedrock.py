@@ -6,7 +6,8 @@ Fields: ``schemaType`` "ModelInvocationLog", ``timestamp``, ``requestId``, ``ope
 ConverseStream, which are logged alike (``messages``, ``system``; ``output.message``, ``stopReason``, ``usage``, the
 names of botocore's bedrock-runtime model), and of InvokeModel with a Claude model, streamed or not. The bodies of
 InvokeModel with other models are each their own, often with the chat template in the prompt: they are left out.
-Long bodies lie in files of their own (``inputBodyS3Path``) and are left out too.
+Long bodies lie in files of their own (``inputBodyS3Path``) and are left out too. A call without an answer, or with an
+``errorCode``, counts as an error.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """Vertex AI's request-response logging: rows of its BigQuery table, exported as JSON lines.
 
-Columns: ``logging_time``, ``request_id``, ``model``, ``full_request``, ``full_response``
-(https://docs.cloud.google.com/vertex-ai/generative-ai/docs/multimodal/request-response-logging). The bodies are those
+Columns: ``logging_time``, ``request_id``, ``endpoint``, ``deployed_model_id``, ``request_payload`` and
+``response_payload``, lists of JSON texts, and in newer tables ``model``, ``full_request`` and ``full_response``
+(https://docs.cloud.google.com/vertex-ai/generative-ai/docs/multimodal/request-response-logging; the older ones are seen
+in queries of others, the newer ones were not tried against a table of Google's). The bodies are those
 of generateContent (``contents``, ``systemInstruction``; ``candidates[].{content, finishReason}``, ``usageMetadata``:
 the names of google.genai.types), or a list of such answers where it was streamed; for a Claude model those of the
 Messages API. JSON columns come as objects or as text, by the way of exporting.
@@ -20,7 +22,7 @@ ENDS = {Kind.COMPLETE: "STOP", Kind.EMPTY: "STOP", Kind.TRUNCATED: "MAX_TOKENS",
 
 def recognises(row: dict[str, Any]) -> bool:
     """Whether ``row`` is one of that table."""
-    return {"full_request", "logging_time"} <= set(row)
+    return "logging_time" in row and bool({"full_request", "request_payload"} & set(row))
 
 
 def asked(row: dict[str, Any]) -> bool:
@@ -30,8 +32,9 @@ def asked(row: dict[str, Any]) -> bool:
 
 def parse(row: dict[str, Any], request: None = None) -> Logged:
     """``row`` as a call. Raises Skipped."""
-    body, answer = opened(row["full_request"]), opened(row.get("full_response")) or {}
-    id, when, model = str(row.get("request_id", "")), time_of(row["logging_time"]), row.get("model") or ""
+    body, answer = _body(row, "request"), _body(row, "response") or {}
+    id, when = str(row.get("request_id", "")), time_of(row["logging_time"])
+    model = next((row[name] for name in ("model", "deployed_model_id", "endpoint") if row.get(name)), "")
     if "contents" not in body:
         call = anthropic.exchange(body, answer, id, when)
         return call if call.model else Logged(**{**vars(call), "model": model})
@@ -51,6 +54,14 @@ def parse(row: dict[str, Any], request: None = None) -> Logged:
     return Logged(
         id, when, model, instruction, prompt, text, kind_of(text, _either(candidates[-1], "finishReason")), *tokens
     )
+
+
+def _body(row: dict[str, Any], what: str) -> Any:
+    """The request or the response, from whichever column has it; a list where it was streamed."""
+    if row.get(f"full_{what}"):
+        return opened(row[f"full_{what}"])
+    parts = [opened(part) for part in row.get(f"{what}_payload") or []]
+    return parts[0] if len(parts) == 1 else parts
 
 
 def _text(candidate: dict[str, Any]) -> str:

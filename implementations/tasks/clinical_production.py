@@ -17,8 +17,8 @@ from .task import Item, Sizes, Splits
 TRAFFIC = 1.5  # requests served before the held-out ones, for each hand-made prompt
 AGAIN = 0.2  # of the requests repeat one of the last RECENT: half word for word, half with another number to call
 RECENT = 50
-# How far, over the whole time, conditions move through the ranks of frequency: 4 of 26, as with the seasons. At 0.5, the
-# mix of the log as a whole is no nearer to that of the latest notes than one in which every condition is alike.
+# How far, over the whole time, conditions move through the ranks of frequency: 4 of 26, as with the seasons. At 0.5,
+# the mix of the whole log is no nearer to that of the latest notes than one in which every condition is alike.
 SHIFT = 0.15
 
 
