@@ -56,11 +56,15 @@ def _serve(count: int, rng: random.Random) -> list[Item]:
     return served
 
 
+def mix(when: float) -> list[float]:
+    """How often each of the seen conditions comes at the time ``when``: by Zipf's law of its rank, and ranks move."""
+    number = len(words.SEEN)
+    return [1 / (1 + (i - when * SHIFT * number) % number) for i in range(number)]
+
+
 def _at(when: float, identifier: str, rng: random.Random) -> Item:
-    """A note of the time ``when``, from 0 to 1. The frequencies of conditions follow Zipf's law, their ranks move."""
-    conditions = words.SEEN
-    ranks = [(i - when * SHIFT * len(conditions)) % len(conditions) for i in range(len(conditions))]
-    [condition] = rng.choices(conditions, [1 / (1 + rank) for rank in ranks])
+    """A note of the time ``when``, from 0 to 1."""
+    [condition] = rng.choices(words.SEEN, mix(when))
     return note(identifier, rng, condition)
 
 
