@@ -1,8 +1,4 @@
-"""Does each pattern's mechanism do its job? Against its control: equal steps, several seeds, paired intervals.
-
-What is asserted is what shows at this size; where the literature's effect does not, the test says so and asserts that
-the quantity that the mechanism optimizes improves.
-"""
+"""Does distillation from production logs do its job? Against its control: equal steps, five seeds, paired intervals."""
 
 from __future__ import annotations
 
