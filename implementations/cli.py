@@ -27,7 +27,7 @@ from .errors import InputError, ModelMissing, disk_errors
 from .figures import metric_title, number, percent, share, times
 from .options import Launch, Machine, Options
 from .progress import Stages, download
-from .registry import LAUNCHERS, PLATFORMS, RECIPES, Signal, cell
+from .registry import LAUNCHERS, LOG_FORMATS, PLATFORMS, RECIPES, Signal, cell
 from .teachers import prices
 from .teachers.spending import Spending
 
@@ -112,8 +112,20 @@ Workdir = Annotated[Path, typer.Option(help="Where ledger, models and runs are k
 SkipEmpty = Annotated[bool, typer.Option("--skip-empty", help="Learn from the rest when answers are missing.")]
 AllowCloud = Annotated[bool, typer.Option("--allow-cloud", help="Let --prompts leave this machine.")]
 Redact = Annotated[
-    bool, typer.Option("--redact", help="Replace what looks like an identifier before it leaves, and put it back.")
+    bool,
+    typer.Option(
+        "--redact",
+        help="Replace what looks like an identifier before it leaves, and put it back; with --logs for good.",
+    ),
 ]
+Logs = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="The teacher's own logs, in place of asking it: a file or a folder, as often as there are several; on "
+        "Bedrock s3://BUCKET/FOLDER."
+    ),
+]
+LogsFormat = Annotated[str, typer.Option(help=f"auto, {', '.join(LOG_FORMATS)}.")]
 BudgetUsd = Annotated[
     float | None,
     typer.Option(min=0, help="US dollars to spend with a teacher in --workdir, in all. (default: no limit)"),
@@ -161,6 +173,8 @@ def _options(
     batch: Batch = None,
     price_input: PriceInput = None,
     price_output: PriceOutput = None,
+    logs: Logs = None,
+    logs_format: LogsFormat = "auto",
     answered: Answered = (),
 ) -> Options:
     """The command line of `run` and `plan`, checked before anything heavy is loaded. Raises InputError."""
@@ -190,6 +204,11 @@ def _options(
             assistant and RECIPES[pattern].needs is Signal.TEXT and not RECIPES[pattern].committee,
             f"--assistant: {pattern} needs text alone, which every platform gives; leave it out",
         ),
+        (
+            logs_format not in ("auto", *LOG_FORMATS),
+            f"--logs-format {logs_format}: give auto, {', '.join(LOG_FORMATS)}",
+        ),
+        (logs_format != "auto" and not logs, "--logs-format goes with --logs; leave it out"),
         ((price_input is None) != (price_output is None), "--price-input and --price-output go together; give both"),
     ):
         if wrong:
@@ -217,6 +236,8 @@ def _options(
         spending=Spending(concurrency, budget_usd, price, batch, requests_per_second, fallback=len(teacher) > 1),
         command=shlex.join(["distill", *sys.argv[1:]]),
         answered=tuple(answered),
+        logs=tuple(logs or ()),
+        logs_format=logs_format,
     )
 
 
@@ -396,10 +417,6 @@ def launch(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the request and send nothing.")] = False,
     cancel: Annotated[bool, typer.Option("--cancel", help="Stop the job of the same command.")] = False,
     role: Annotated[str | None, typer.Option(help="The service role that Bedrock works by.", **BEDROCK)] = None,
-    logs: Annotated[
-        str | None,
-        typer.Option(help="Learn from invocation logs in place of prompts: s3://BUCKET/FOLDER.", **BEDROCK),
-    ] = None,
     machine: Annotated[str, typer.Option(help="Google's name of a machine.", **VERTEX)] = "g2-standard-8",
     accelerator: Annotated[
         str | None, typer.Option(help="Google's name of a GPU. (default: NVIDIA_L4 without --machine)", **VERTEX)
@@ -432,7 +449,7 @@ def launch(
     if "machine" not in given:
         accelerator = accelerator or "NVIDIA_L4"
     rented = Machine(machine, accelerator, count, spot, image, service_account, config)
-    asked = Launch(options, output, dry_run, cancel, role, logs, rented)
+    asked = Launch(options, output, dry_run, cancel, role, rented)
     _quiet()
     try:
         with _installed():

@@ -16,7 +16,8 @@ class Options:
     ``others`` are the teachers of a committee beside ``teacher``. ``assistant`` is the open model that bridges what a
     platform does not give, None for the embedded one. ``processes`` share every training, where several do.
     ``answered`` are the identities of the remote teachers, in order, where their answers are in the ledger already:
-    nothing is asked, and no package and no key of their platforms is needed.
+    nothing is asked, and no package and no key of their platforms is needed. ``logs`` are files and folders of the
+    teacher's logged answers, or where they lie on a platform; ``logs_format`` is one of LOG_FORMATS, or auto.
     """
 
     pattern: str
@@ -39,6 +40,8 @@ class Options:
     spending: Spending
     command: str
     answered: tuple[str, ...] = ()
+    logs: tuple[str, ...] = ()
+    logs_format: str = "auto"
     processes: Processes | None = None
     others: tuple[str, ...] = ()
 
@@ -68,8 +71,8 @@ class Machine:
 class Launch:
     """A distillation that is done elsewhere; `registry.LAUNCHERS` says which option is whose.
 
-    On Bedrock ``options.student`` is the platform's name of a model, and ``logs`` is where logged prompts and answers
-    lie. ``role`` and ``output`` are in the platform's own notation.
+    On Bedrock ``options.student`` is the platform's name of a model. ``role`` and ``output`` are in the platform's own
+    notation.
     """
 
     options: Options
@@ -77,5 +80,9 @@ class Launch:
     dry_run: bool
     cancel: bool
     role: str | None
-    logs: str | None
     machine: Machine
+
+    @property
+    def logs(self) -> str | None:
+        """Where logged prompts and answers lie, in the platform's notation."""
+        return " ".join(self.options.logs) or None

@@ -16,7 +16,9 @@ from .options import Options
 from .record import RECORDS, Record, load_all
 from .registry import RECIPES
 from .settings import make_plan, make_task
+from .tasks.own_logs import OwnLogs
 from .tasks.task import Item, Task
+from .teachers.answered import AnsweredTeacher
 from .teachers.budget import Budget
 from .teachers.ledger import Ledger
 from .teachers.open import leaves_machine, notes, open_remote
@@ -49,7 +51,8 @@ def requests_of(options: Options, task: Task) -> list[Request]:
     for seed in plan.seeds:
         splits = task.splits(plan.sizes, seed)
         items += splits.gold if RECIPES[options.pattern].committee else []
-        items += [item for slice_items in splits.slices.values() for item in slice_items] + splits.transfer
+        items += [item for slice_items in splits.slices.values() for item in slice_items]
+        items += splits.transfer + splits.served
     return list(dict.fromkeys(Request(task.instruction, item.prompt, task.max_new_tokens) for item in items))
 
 
@@ -90,6 +93,9 @@ async def _count(teacher: RemoteTeacher, sample: list[Request]) -> int:
 def plan(options: Options, console: Console) -> None:
     """Print what the run will ask, cost and take, and what may be done with it. Raises InputError."""
     task = make_task(options)
+    if isinstance(task, OwnLogs):
+        _plan_logs(options, task, console)
+        return
     requests = requests_of(options, task)
     path = options.workdir / "ledger.sqlite"
     ledger = Ledger(path) if path.exists() else None
@@ -154,6 +160,22 @@ def _notes(teacher: RemoteTeacher, requests: list[Request], options: Options) ->
             )
     lines += notes(teacher)
     return lines
+
+
+def _plan_logs(options: Options, task: OwnLogs, console: Console) -> None:
+    """Nothing is asked; what asking would have cost is known from the log's own tokens."""
+    for line in task.notes():
+        console.print(line)
+    teacher, answers = AnsweredTeacher(options.teacher, options.teacher), [answer for _, answer in task.answers()]
+    read, written = sum(a.prompt_tokens for a in answers), sum(a.completion_tokens for a in answers)
+    price = options.spending.price(teacher)
+    budget = Budget(price, None, 0.0)
+    worth = f", {money(sum(map(budget.cost, answers)))} at today's price" if price else ""
+    console.print("asks     nothing: the log has every answer, and nothing leaves this machine")
+    tokens = f"{count(read)} tokens read, {count(written)} written"
+    console.print(f"saves    {count(len(answers))} requests: {tokens}{worth}")
+    for line in notes(teacher):
+        console.print(line)
 
 
 def _plan_local(options: Options, requests: list[Request], console: Console) -> None:

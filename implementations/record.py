@@ -177,6 +177,32 @@ class Cascade(Strict):
     curve: list[Deferral] = Field(description="of the held-out slice, every share from none to all")
 
 
+class Drift(Strict):
+    """Jensen–Shannon distance (0 to 1) between the words of two sets of prompts; see logs/drift.py."""
+
+    distance: float
+    chance_low: float = Field(description="of the distance's 95% interval where nothing drifts")
+    chance_high: float
+
+    @property
+    def found(self) -> bool:
+        """Whether the distance is more than chance."""
+        return self.distance > self.chance_high
+
+
+class Logs(Strict):
+    """What became of the records of a log, of one seed; calls after the cut-off are held out from learning."""
+
+    format: str
+    records: Count
+    left_out: dict[str, Count] = Field(description="by reason")
+    learnt_from: Count
+    later: Count = Field(description="usable calls from the cut-off on; some of their prompts are the held-out ones")
+    identifiers: dict[str, Count] = Field(description="found in what is learnt from, by kind; none of them is a name")
+    redacted: bool
+    drift: Drift | None = Field(description="of later prompts, against those learnt from")
+
+
 class Decision(StrEnum):
     DISTIL = "distil"
     DO_NOT_DISTIL = "do not distil"
@@ -239,6 +265,7 @@ class Record(Strict):
     members: list[Member] = Field(default_factory=list, description="of the committee, where several teachers answered")
     tuning: list[Tuning]
     collection: Collection
+    logs: list[Logs] = Field(default_factory=list, description="one a seed, where the transfer set came from a log")
     stages: list[Stage]
     verdict: Verdict
 

@@ -179,8 +179,11 @@ RECIPES: dict[str, Recipe] = {
             uses=("implementations/teachers/committee.py",),
             committee=True,
         ),
+        Recipe("production-logs", "Distillation from production logs", uses=("implementations/logs/*.py",)),
     )
 }
+
+LOG_FORMATS = ("bedrock", "openai", "anthropic", "langsmith", "vertex")  # each a module of implementations.logs
 
 
 @dataclass(frozen=True)
@@ -205,7 +208,7 @@ LAUNCHERS = {
         (LAUNCHED - {"cancel"})
         | RUN_THERE
         | COLLECTED_HERE
-        | {"assistant", "device", "redact", "count", "config", "answered"},
+        | {"assistant", "device", "redact", "count", "config", "answered", "logs", "logs_format"},
     ),
     "bedrock": Launcher("implementations.compute.bedrock", LAUNCHED | {"role", "output", "logs"}),
     "vertex": Launcher(

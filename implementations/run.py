@@ -70,7 +70,7 @@ def _execute(
     code: str,
     commit: str | None,
 ) -> tuple[Path, Record]:
-    teachers = _teachers(options, work)
+    teachers = _teachers(options, work, task)
     remote = [teacher for teacher in teachers if isinstance(teacher, RemoteTeacher)]
     for teacher in remote:
         check_remote(options, teacher)
@@ -80,6 +80,9 @@ def _execute(
         console.print(f"leaves   in your prompts: {privacy.summary(item.prompt for item in task.items)}")
     if remote and options.redact:
         work.redactor = privacy.Redactor(options.workdir / "redacted.sqlite")
+    if options.logs:
+        for line in task.notes():
+            console.print(line)
     base, base_name = _base(options, work, teachers)
     start, student_name = _student(options, work, base, base_name)
     if base and RECIPES[options.pattern].needs is not Signal.TEXT:
@@ -164,8 +167,10 @@ def _settings(options: Options) -> dict[str, str]:
     return {name: str(value) for name, value in changed.items() if value is not None}
 
 
-def _teachers(options: Options, work: Workspace) -> list[Teacher]:
-    """What every --teacher names."""
+def _teachers(options: Options, work: Workspace, task: Task) -> list[Teacher]:
+    """What every --teacher names, or the one whose log is there."""
+    if options.logs:
+        return [AnsweredTeacher(options.teacher, f"{options.teacher} in {task.name}")]
     identities = iter(options.answered)
     return [
         AnsweredTeacher(spec, next(identities))
@@ -350,6 +355,7 @@ def _record(
         members=outcome.members,
         tuning=outcome.tuning,
         collection=outcome.collection,
+        logs=outcome.logs,
         stages=[Stage(name=name, seconds=round(seconds, 1)) for name, seconds in outcome.seconds.items()],
         cascade=cascade,
         verdict=verdict(board, added),
@@ -363,6 +369,7 @@ def _data(task: Task, plan: Plan) -> dict:
     for seed in plan.seeds:
         splits = task.splits(plan.sizes, seed)
         named = {"gold": splits.gold, "dev": splits.dev, "transfer": splits.transfer, **splits.slices}
+        named |= {"served": splits.served} if splits.served else {}
         for name, items in named.items():
             sizes[name] = len(items)
             for item in items:

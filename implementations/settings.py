@@ -5,16 +5,21 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 
+from .errors import InputError
 from .options import Options
 from .recipes import arms
-from .registry import RECIPES
+from .registry import PLATFORMS, RECIPES
+from .tasks.clinical_production import ClinicalProduction
 from .tasks.clinical_summary import ClinicalSummary
+from .tasks.own_logs import OwnLogs
 from .tasks.task import Item, Sizes, Task
 from .tasks.user_prompts import UserPrompts
 from .transfer.config import TrainConfig
 
+LOGS = "production-logs"
 LATENCY_N, RECORD_LATENCY_N = 6, 30  # answers timed at batch 1
 RECORD_SEEDS = 3
 SMOKE_TOKENS = 8
@@ -74,8 +79,13 @@ def recipe_of(options: Options) -> ModuleType:
 
 
 def make_task(options: Options) -> Task:
-    """The built-in task, or the user's own prompts; a smoke run's answers are short."""
-    if options.prompts is None:
+    """The pattern's own story, or the user's own prompts or logs; a smoke run's answers are short.
+
+    Raises InputError: prompts or logs that cannot be read.
+    """
+    if options.logs:
+        task = _own_logs(options)
+    elif options.prompts is None:
         task = story(options.pattern)
     else:
         task = UserPrompts(options.prompts, options.instruction, options.max_new_tokens)
@@ -84,9 +94,34 @@ def make_task(options: Options) -> Task:
     return task
 
 
+def _own_logs(options: Options) -> OwnLogs:
+    platform, _, model = options.teacher.partition(":")
+    model = model.partition(":")[2] if platform == "langchain" else model  # which names the provider before it
+    for wrong, message in (
+        (options.pattern != LOGS, f"--logs is what {LOGS} learns from; give that pattern, or leave it out"),
+        (options.prompts is None, "--logs goes with --prompts: experts' answers, at least 8, to some logged prompts"),
+        (
+            platform not in PLATFORMS or not model,
+            f"--logs --teacher {options.teacher}: whose answers? give PLATFORM:MODEL with the model's name in the log",
+        ),
+    ):
+        if wrong:
+            raise InputError(message)
+    return OwnLogs(
+        [Path(path) for path in options.logs],
+        options.logs_format,
+        options.prompts,
+        model,
+        options.instruction or None,
+        options.max_new_tokens,
+        options.redact,
+        cut_off=options.smoke,
+    )
+
+
 def story(pattern: str) -> Task:
-    """The task by which ``pattern`` is shown where the user brings none."""
-    return ClinicalSummary()
+    """The task by which a pattern is shown where the user brings none."""
+    return ClinicalProduction() if pattern == LOGS else ClinicalSummary()
 
 
 def _steps(items: list[Item], config: TrainConfig) -> int:

@@ -16,7 +16,9 @@ from test_run import ARMS
 
 from implementations import record, registry
 from implementations.progress import Stages
+from implementations.recipes.arms import SMOKE_SIZES
 from implementations.record import ArmKind
+from implementations.tasks.clinical_production import ClinicalProduction
 from implementations.teachers import gate, remote
 from implementations.teachers.collect import Collector
 from implementations.teachers.ledger import Ledger, Outcome
@@ -26,6 +28,9 @@ from implementations.teachers.prices import given
 from implementations.teachers.spending import Spending
 from implementations.teachers.teacher import Kind, Request
 from implementations.workspace import Workspace
+
+# Prompts of a smoke run that are asked beside its 8 transfer items.
+ASKED = {"production-logs": len({item.prompt for item in ClinicalProduction().splits(SMOKE_SIZES, 0).served})}
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +80,7 @@ def test_cell(pattern, name, tiny, small, tmp_path, monkeypatch, capsys):
     names = [member.name.partition(", ")[0] for member in measured.members]
     assert names == ([teacher, tiny.name, tiny.name, tiny.name] if committee else [])
     # Of a committee, each of four answers the transfer set; two the whole gold, and two one half each.
-    assert measured.collection.asked == (4 * 8 + 3 * 4 if committee else 8)
+    assert measured.collection.asked == (4 * 8 + 3 * 4 if committee else 8 + ASKED.get(pattern, 0))
     assert measured.collection.usd > 0 and measured.collection.prompt_tokens > 0
     [curve] = arms[ArmKind.STUDENT_DISTILLED].training
     assert len(curve.loss) == 3 and measured.speedup is None

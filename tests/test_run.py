@@ -25,7 +25,8 @@ from implementations.progress import Stages
 from implementations.recipes.arms import Setup
 from implementations.record import ArmKind
 from implementations.registry import RECIPES, Signal
-from implementations.settings import make_plan
+from implementations.settings import make_plan, story
+from implementations.tasks.clinical_production import ClinicalProduction
 from implementations.tasks.clinical_summary import ClinicalSummary
 from implementations.tasks.task import Sizes
 from implementations.tasks.user_prompts import UserPrompts
@@ -59,6 +60,7 @@ ARMS["multi-teacher"] = {
     ArmKind.STUDENT_UNIFORM,
     ArmKind.STUDENT_DISTILLED,
 }
+ARMS["production-logs"] = ARMS["response-based"]
 # What the distilled student's loss is made of, where it is more than the answer's tokens.
 TERMS = {
     "sequence-level": set(),
@@ -67,7 +69,10 @@ TERMS = {
     "on-policy": {"cross_entropy", "distillation", "empty", "truncated", "seconds_writing"},
     "feature-based": {"cross_entropy", "distillation", "features"},
     "multi-teacher": set(),
+    "production-logs": set(),
 }
+# Prompts of 24 transfer items that are asked beside them.
+ASKED = {"production-logs": len({item.prompt for item in ClinicalProduction().splits(Sizes(8, 0, 24, 4, 2), 0).served})}
 
 
 def test_every_recipe_has_its_arms_here():
@@ -81,7 +86,7 @@ def test_local_cell(pattern, tiny, tmp_path):
     steps = TrainConfig(steps=12, learning_rate=1e-3, batch=4)
     work = Workspace(tmp_path, "test", Stages(Console(quiet=True)), "cpu")
     setup = Setup(
-        work=work, task=ClinicalSummary(), teacher=work.model(tiny, "tiny"), base=tiny, start=work.cut(tiny, 2),
+        work=work, task=story(pattern), teacher=work.model(tiny, "tiny"), base=tiny, start=work.cut(tiny, 2),
         sizes=Sizes(8, 0, 24, 4, 2), seeds=[0], teacher_training=steps, student_training=steps, choose_rates=False,
         skip_empty=True, keep_truncated=True,
     )  # fmt: skip
@@ -90,20 +95,19 @@ def test_local_cell(pattern, tiny, tmp_path):
     assert content_hash(outcome.student) != content_hash(setup.start)
     arms = {arm.kind: arm for arm in outcome.arms}
     assert set(arms) == ARMS[pattern]
-    # In the ledger, of every arm, on held-out items, and of the teacher on the transfer set; of a
-    # cascade, how sure the student is. All
-    # members of a committee answer all that, and between them the gold twice; its own two arms ask nobody, and two
-    # students that learn the same answers are one.
+    # In the ledger, of every arm, on held-out items, and of the teacher on what its students learn; of a cascade, how
+    # sure the student is. All members of a committee answer all that, and between them the gold twice; its own two arms
+    # ask nobody, and two students that learn the same answers are one.
     members = len(outcome.members)
-    asked = 24 * members + 2 * 8 if members else 24
+    asked = 24 * members + 2 * 8 if members else 24 + ASKED.get(pattern, 0)
     most = asked + 6 * (len(arms) + (members - 2 if members else 0))
     assert outcome.collection.asked == asked and len(work.ledger) in (range(most - 12, most + 1) if members else [most])
     [distilled] = arms[ArmKind.STUDENT_DISTILLED].training
     assert {term for term in distilled.terms if not term.startswith("norm_")} == TERMS[pattern]
     assert bool(TERMS[pattern]) == (RECIPES[pattern].needs is not Signal.TEXT)
-    if ArmKind.STUDENT_SIMPLER in arms:  # it learns from less, for as long
+    if ArmKind.STUDENT_SIMPLER in arms:  # it learns from less, or from other texts, for as long
         [simpler] = arms[ArmKind.STUDENT_SIMPLER].training
-        assert set(simpler.terms) < set(distilled.terms) or members
+        assert set(simpler.terms) < set(distilled.terms) or simpler.loss != distilled.loss or members
         assert simpler.steps == distilled.steps
     for arm in arms.values():
         for curve in arm.training:

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import InputError
 from ..evaluation.cascade import confidence
 from ..evaluation.measure import ArmAnswers
-from ..record import ArmKind, Collection, Curve, Member, Tuning
+from ..record import ArmKind, Collection, Curve, Logs, Member, Tuning
 from ..tasks.task import Item, Sizes, Splits, Task
 from ..teachers.collect import Collected
 from ..teachers.teacher import Answer, Kind, Request, Teacher
@@ -103,8 +103,9 @@ class Outcome:
 
     ``teacher`` is the folder of the model that the student learnt from, None when it is not on this machine;
     ``reference`` the arm whose answers it learnt; ``simpler`` the pattern of the second control, if there is one;
-    ``members`` those of the committee, where several teachers answered. ``scores`` and ``deferred`` are of a cascade:
-    the student's confidence in each answer, and whether it was passed on, as ``scores[slice][seed][item]``.
+    ``members`` those of the committee, where several teachers answered; ``logs`` what became of a log, for each seed,
+    where the transfer set came from one. ``scores`` and ``deferred`` are of a cascade: the student's confidence in each
+    answer, and whether it was passed on, as ``scores[slice][seed][item]``.
     """
 
     slices: dict[str, list[Item]]
@@ -117,6 +118,7 @@ class Outcome:
     collection: Collection
     seconds: dict[str, float]
     members: list[Member]
+    logs: list[Logs] = field(default_factory=list)
     scores: dict[str, list[list[float]]] = field(default_factory=dict)
     deferred: dict[str, list[list[bool]]] = field(default_factory=dict)
 

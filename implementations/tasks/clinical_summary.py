@@ -92,7 +92,7 @@ def _draw(
     """``count`` notes, none equal to a note in ``taken`` and none with a sentence in ``closed``."""
     items: list[Item] = []
     while len(items) < count:
-        item = _note(f"{prefix}-{len(items)}", rng, conditions[rng.randrange(len(conditions))])
+        item = note(f"{prefix}-{len(items)}", rng, conditions[rng.randrange(len(conditions))])
         if item.prompt in taken or not closed.isdisjoint(item.sentences):
             continue
         taken.add(item.prompt)
@@ -100,7 +100,8 @@ def _draw(
     return items
 
 
-def _note(identifier: str, rng: random.Random, condition: words.Condition) -> Item:
+def note(identifier: str, rng: random.Random, condition: words.Condition) -> Item:
+    """One note about ``condition``, with its summary and its facts."""
     template, bounds = rng.choice(condition.findings)
     facts = {
         "problem": condition.problem,

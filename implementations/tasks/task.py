@@ -24,13 +24,15 @@ class Item:
 class Splits:
     """The items of one run. Models learn from ``gold`` and ``transfer`` and are compared on ``slices``.
 
-    ``dev`` holds a few more gold items, for choosing a learning rate; it is empty where none is chosen.
+    ``dev`` holds a few more gold items, for choosing a learning rate; it is empty where none is chosen. ``served`` is
+    what production asked before the held-out items came, in order and with repeats, where the task tells a story of it.
     """
 
     gold: list[Item]
     dev: list[Item]
     transfer: list[Item]
     slices: dict[str, list[Item]]
+    served: list[Item] = field(default_factory=list)
 
 
 class Sizes(NamedTuple):

@@ -1,4 +1,4 @@
-"""A remote teacher whose answers were collected on another machine: its ledger came along, its key did not."""
+"""A teacher whose answers are there already: from another machine, whose ledger came along, or out of its log."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class AnsweredTeacher:
 
     async def ask(self, request: Request) -> Answer:
         """Raises Rejected."""
-        raise Rejected("it had no answer when the run was launched")
+        raise Rejected("it had no answer when the run was launched, and none in its log")
 
     async def count_tokens(self, request: Request) -> int:
         """Raises Rejected."""
