@@ -26,7 +26,7 @@ from .errors import InputError, ModelMissing, disk_errors
 from .figures import metric_title, percent, share, times
 from .options import Launch, Machine, Options
 from .progress import Stages, download
-from .registry import LAUNCHERS, PLATFORMS, RECIPES, Signal, cell
+from .registry import DEFAULT_TASK, LAUNCHERS, PLATFORMS, RECIPES, TASKS, Signal, cell
 from .teachers import prices
 from .teachers.spending import Spending
 
@@ -48,7 +48,7 @@ EXIT_INTERRUPTED = 130
 
 @app.command("list")
 def list_(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for scripts.")] = False) -> None:
-    """Which pattern runs on which platform: direct, bridged or not yet."""
+    """Which pattern runs on which platform: direct, bridged or not yet. Which tasks --task chooses from."""
     matrix = {
         recipe.slug: {platform.slug: cell(recipe, platform).value for platform in PLATFORMS.values()}
         for recipe in RECIPES.values()
@@ -60,6 +60,10 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for scr
     for recipe in RECIPES.values():
         table.add_row(recipe.slug, recipe.needs.value, *matrix[recipe.slug].values())
     out.print(table)
+    tasks = Table("task", "what", "data, licence")
+    for task in TASKS.values():
+        tasks.add_row(task.slug, task.title, str(task.data or "made here; this project's"))
+    out.print(tasks)
 
 
 Pattern = Annotated[str, typer.Argument(help="A pattern of `distill list`.")]
@@ -87,6 +91,7 @@ Assistant = Annotated[
 Gold = Annotated[
     int | None, typer.Option(min=4, help="How many answers by experts to learn from. (default: 48; all with --prompts)")
 ]
+BuiltInTask = Annotated[str | None, typer.Option("--task", help=f"A task of `distill list`. (default: {DEFAULT_TASK})")]
 Prompts = Annotated[Path | None, typer.Option(help='Your own: JSON lines of {"id", "prompt", "reference"?}.')]
 Instruction = Annotated[
     str | None, typer.Option(help="The system instruction that goes with --prompts. (default: none)")
@@ -136,6 +141,7 @@ def _options(
     student: Student = None,
     assistant: Assistant = None,
     gold: Gold = None,
+    task: BuiltInTask = None,
     prompts: Prompts = None,
     instruction: Instruction = None,
     max_new_tokens: MaxNewTokens = None,
@@ -159,13 +165,16 @@ def _options(
     """The command line of `run` and `plan`, checked before anything heavy is loaded. Raises InputError."""
     if pattern not in RECIPES:
         raise InputError(f"no pattern {pattern!r}; choose one of: {', '.join(sorted(RECIPES))}")
+    if task is not None and task not in TASKS:
+        raise InputError(f"--task {task}: no such task; choose one of: {', '.join(TASKS)}")
     for wrong, message in (
+        (task and prompts, "--task --prompts: the run learns one task; give one of the two"),
         (record and smoke, "--record --smoke: a smoke run's figures mean nothing; give one of the two"),
         (record and prompts, "--record --prompts: a record is published and your prompts are not; leave --record out"),
         (record and seeds == 1, "--record --seeds 1: a record shows the spread between seeds; give at least 2"),
         (smoke and gold, "--smoke --gold: a smoke run has its own few; leave --gold out"),
-        (instruction is not None and not prompts, "--instruction goes with --prompts; the built-in task has its own"),
-        (max_new_tokens and not prompts, "--max-new-tokens goes with --prompts; the built-in task has its own"),
+        (instruction is not None and not prompts, "--instruction goes with --prompts; a built-in task has its own"),
+        (max_new_tokens and not prompts, "--max-new-tokens goes with --prompts; a built-in task has its own"),
         (
             assistant and teacher.partition(":")[0] == "local",
             "--assistant goes with a teacher behind a platform; a local one gives everything itself",
@@ -185,6 +194,7 @@ def _options(
         student=student,
         assistant=assistant,
         gold=gold,
+        task=None if task == DEFAULT_TASK else task,
         prompts=prompts,
         instruction=instruction or "",
         max_new_tokens=max_new_tokens or MAX_NEW_TOKENS,

@@ -13,7 +13,7 @@ from .transfer.config import Processes
 class Options:
     """The defaults are the command line's, see cli.py.
 
-    ``assistant`` is the open model that bridges what a platform does not give, None for the embedded one. ``processes``
+    ``task`` is a built-in task other than the default. ``assistant`` is the open model that bridges what a platform does not give, None for the embedded one. ``processes``
     share every training, where several do. ``answered`` is the identity of a remote teacher whose answers are in the
     ledger already: nothing is asked, and no package and no key of its platform is needed.
     """
@@ -23,6 +23,7 @@ class Options:
     student: str | None
     assistant: Path | None
     gold: int | None
+    task: str | None
     prompts: Path | None
     instruction: str
     max_new_tokens: int

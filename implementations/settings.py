@@ -9,8 +9,7 @@ from types import ModuleType
 
 from .options import Options
 from .recipes import arms
-from .registry import RECIPES
-from .tasks.clinical_summary import ClinicalSummary
+from .registry import DEFAULT_TASK, RECIPES, TASKS
 from .tasks.task import Item, Sizes, Task
 from .tasks.user_prompts import UserPrompts
 from .transfer.config import TrainConfig
@@ -74,13 +73,18 @@ def recipe_of(options: Options) -> ModuleType:
 
 
 def make_task(options: Options) -> Task:
-    """The built-in task, or the user's own prompts; a smoke run's answers are short."""
+    """A built-in task, or the user's own prompts; a smoke run's answers are short.
+
+    Raises InputError, as when the data of a task cannot be had.
+    """
     if options.prompts is None:
-        task = ClinicalSummary()
+        built_in = TASKS[options.task or DEFAULT_TASK]
+        name = "".join(word.capitalize() for word in built_in.slug.split("-"))
+        task = getattr(import_module(built_in.module), name)()
     else:
         task = UserPrompts(options.prompts, options.instruction, options.max_new_tokens)
     if options.smoke:
-        task.max_new_tokens = SMOKE_TOKENS
+        task.max_new_tokens = min(task.max_new_tokens, SMOKE_TOKENS)
     return task
 
 
