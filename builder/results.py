@@ -150,6 +150,7 @@ class Results:
         return [
             ("Command", r.command),
             ("Task", f"{r.task.title}; items of one seed: {sizes}"),
+            *([("Data", r.task.source)] if r.task.source else []),
             ("Teacher", f"{r.teacher.name}, {r.teacher.dtype or 'elsewhere: its size and speed are not known here'}"),
             ("Student", f"{r.student.name}, {r.student.dtype}"),
             ("Seeds", ", ".join(map(str, r.seeds))),

@@ -13,9 +13,10 @@ from .transfer.config import Processes
 class Options:
     """The defaults are the command line's, see cli.py.
 
-    ``task`` is a built-in task other than the default. ``assistant`` is the open model that bridges what a platform does not give, None for the embedded one. ``processes``
-    share every training, where several do. ``answered`` is the identity of a remote teacher whose answers are in the
-    ledger already: nothing is asked, and no package and no key of its platform is needed.
+    ``task`` is a built-in task other than the default. ``assistant`` is the open model that bridges what a platform
+    does not give, None for the embedded one. ``processes`` share every training, where several do. ``answered`` is
+    the identity of a remote teacher whose answers are in the ledger already: nothing is asked, and no package and
+    no key of its platform is needed.
     """
 
     pattern: str

@@ -91,7 +91,7 @@ def plan(options: Options, console: Console) -> None:
     requests = requests_of(options, task)
     slug = options.teacher.partition(":")[0]
     if slug == "local":
-        _plan_local(options, requests, console)
+        _plan_local(options.pattern, task, requests, console)
         return
     teacher = open_remote(options.teacher)
     path = options.workdir / "ledger.sqlite"
@@ -154,12 +154,12 @@ def _notes(teacher: RemoteTeacher, requests: list[Request], options: Options) ->
     return lines
 
 
-def _plan_local(options: Options, requests: list[Request], console: Console) -> None:
+def _plan_local(pattern: str, task: Task, requests: list[Request], console: Console) -> None:
     """A local teacher costs time alone, and only a record tells how much."""
     console.print(f"{count(len(requests))} prompts, answered on this machine: nothing leaves it and nothing is paid")
-    records = [r for r in load_all(RECORDS).values() if r.pattern == options.pattern and r.platform == "local"]
-    for record in records:
-        console.print(_took(record))
+    for record in load_all(RECORDS).values():
+        if (record.pattern, record.platform, record.task.name) == (pattern, "local", task.name):
+            console.print(_took(record))
 
 
 def _took(record: Record) -> str:

@@ -294,8 +294,9 @@ def link(path: Path, target: Path) -> None:
 
 
 def code_sha256(pattern: str, root: Path = ROOT, task: str = DEFAULT_TASK) -> str:
-    """A hash of the code that runs ``pattern`` on ``task``, blind to comments, docstrings and spacing (inside strings too).
+    """A hash of the code that runs ``pattern`` on ``task``.
 
+    It is blind to comments, docstrings and spacing (inside strings too).
     A record is stale when this differs from the hash it carries, so rewording a comment must not change it.
     """
     own = TASKS[task].code if task in TASKS else ()  # of the user's own prompts the code is every recipe's

@@ -19,6 +19,7 @@ from ..errors import InputError, disk_errors
 from ..figures import size
 from ..registry import Package
 
+FOLDER = "distillation-patterns"
 # Said before a download, which is asked for by naming a task. On stderr: the output of `plan` is for reading.
 console = Console(stderr=True, emoji=False, markup=False, highlight=False, soft_wrap=True)
 
@@ -39,7 +40,7 @@ def archive(package: Package) -> Path:
 
 def cache() -> Path:
     """Where downloads of this user are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "distillation-patterns"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / FOLDER
 
 
 def _check(package: Package, path: Path, mend: str) -> Path:
