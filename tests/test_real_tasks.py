@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tarfile
 from importlib import import_module
-from itertools import combinations
+from itertools import combinations, cycle
 from pathlib import Path
 
 import pytest
@@ -134,8 +134,8 @@ def encoded(text: str, charset: str, to: str = "utf-8") -> str:
         (f"{PLAIN}\n> you said\n  > this\nand I say that", "and I say that"),
         (f"{PLAIN}\nask bob.b@example.org at http://www.w.org/a?b=c now", "ask @example.org at http://w.org now"),
         (f"{PLAIN}\nhere {'x' * 41} there", "here there"),
-        (encoded("Grüße", "utf-8"), "Grüße"),
-        (encoded("Grüße", "iso-8859-1", "latin-1"), "Grüße"),
+        (encoded("Schöne Grüße an alle im ganzen Haus", "utf-8"), "Schöne Grüße an alle im ganzen Haus"),
+        (encoded("Fine, Schöne", "iso-8859-1", "latin-1"), "Fine, Schöne"),
         (encoded("Hello", "no-such-charset"), "Hello"),
         (
             f"{PLAIN}Content-Type: text/html\n\n"
@@ -156,6 +156,7 @@ def test_a_mail_is_its_senders_domain_its_subject_and_its_own_words(mail, body):
 def test_a_long_mail_is_cut_and_an_empty_one_is_none():
     assert len(prompt_of(f"{PLAIN}\n{'word ' * 1000}")) <= email_moderation.LENGTH
     assert prompt_of(f"{PLAIN}\n> only what you said") is None
+    assert prompt_of(encoded("不看會後悔", "utf-8")) is None
     assert prompt_of("Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\n\nx") == "From: unknown\nSubject: Grüße\n\nx"
     assert prompt_of("Subject: =?utf-8?b?broken?=\n\nx").startswith("From: unknown\nSubject: ")
 
@@ -397,8 +398,8 @@ def test_a_record_is_stale_when_its_own_task_changes_and_not_another(tmp_path):
     assert {task for task in TASKS if code(task) != before[task]} == {"sentiment"}
 
 
-@pytest.mark.parametrize(("pattern", "task"), [(pattern, task) for pattern in RECIPES for task in MAKE])
-def test_every_recipe_runs_on_every_task(kept, pattern, task, tiny, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("pattern", "task"), zip(RECIPES, cycle(MAKE)))
+def test_every_recipe_runs_on_real_tasks(kept, pattern, task, tiny, tmp_path, monkeypatch):
     command = ("run", pattern, "--task", task, "--smoke", "--teacher", f"local:{tiny}", "--student", 2)
     assert distill(monkeypatch, *command, "--workdir", tmp_path / "work") == 0
     measured = record.load(tmp_path / "work" / "latest" / "record.json")

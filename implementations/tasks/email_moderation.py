@@ -25,7 +25,8 @@ from .task import Item
 
 LABELS = {"spam-1": "spam", "spam-2": "spam", "easy-ham-1": "ham", "easy-ham-2": "ham", "hard-ham-1": "ham"}
 UNSEEN = "hard-ham-1"
-LENGTH = 600  # characters of a prompt, so that ten fit a step; what follows is mostly footers
+LENGTH = 600  # characters of a prompt; the embedded model reads them as 146 tokens at the median
+FOREIGN = 0.1  # share of characters outside ASCII from which a mail is left out: the models here read English
 LONGEST_WORD = 40  # what is longer is encoded data
 RUN = 13  # words; a campaign and a footer are longer, a phrase is not
 
@@ -44,7 +45,7 @@ class EmailModeration(Labelled):
 
 
 def read(path: Path) -> Iterator[Item]:
-    """The mails in the package's archive that have a text, in its order."""
+    """The mails in the package's archive that have a text to read, in its order."""
     with tarfile.open(path) as files:
         for member in files:
             if match := re.fullmatch(r"package/data/([\w-]+)/[\w.]+\.json", member.name):
@@ -54,10 +55,13 @@ def read(path: Path) -> Iterator[Item]:
 
 
 def prompt_of(text: str) -> str | None:
-    """The domain of the sender, the subject and the beginning of the body of one mail; None without a body."""
+    """The domain of the sender, the subject and the beginning of the body of one mail.
+
+    None without a body, or where it is in another script.
+    """
     mail = message_from_string(text)
-    body = _body(mail)
-    if not body:
+    body = _body(mail)[:LENGTH]
+    if sum(not character.isascii() for character in body) >= FOREIGN * len(body):  # of no body, 0 >= 0
         return None
     sender = re.search(r"@([\w.-]+)", mail["From"] or "")
     subject = _clean(_decoded(str(mail["Subject"] or "")))
