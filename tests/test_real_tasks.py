@@ -398,7 +398,7 @@ def test_a_record_is_stale_when_its_own_task_changes_and_not_another(tmp_path):
     assert {task for task in TASKS if code(task) != before[task]} == {"sentiment"}
 
 
-@pytest.mark.parametrize(("pattern", "task"), zip(RECIPES, cycle(MAKE)))
+@pytest.mark.parametrize(("pattern", "task"), list(zip(RECIPES, cycle(MAKE), strict=False)))
 def test_every_recipe_runs_on_real_tasks(kept, pattern, task, tiny, tmp_path, monkeypatch):
     command = ("run", pattern, "--task", task, "--smoke", "--teacher", f"local:{tiny}", "--student", 2)
     assert distill(monkeypatch, *command, "--workdir", tmp_path / "work") == 0
