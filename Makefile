@@ -38,7 +38,7 @@ site: $(INSTALLED)
 $(INSTALLED): pyproject.toml $(TEACHER)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[train,platforms,site,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[train,platforms,export,site,dev]'
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --require-hashes --requirement $(TEACHER)
 	touch $@
 

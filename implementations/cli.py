@@ -15,20 +15,24 @@ from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from . import record as records
+from .delivery import PRECISIONS, Precision, Target
 from .errors import InputError, ModelMissing, disk_errors
-from .figures import metric_title, percent, share, times
+from .figures import metric_title, number, percent, share, times
 from .options import Launch, Machine, Options
 from .progress import Stages, download
 from .registry import DEFAULT_TASK, LAUNCHERS, PLATFORMS, RECIPES, TASKS, Signal, cell
 from .teachers import prices
 from .teachers.spending import Spending
+
+if TYPE_CHECKING:
+    from .delivery.verify import Agreement
 
 app = typer.Typer(
     help="Distil a large model into a small one, and measure what was kept.",
@@ -42,6 +46,7 @@ out = Console(emoji=False, markup=False, highlight=False, soft_wrap=True)
 Result = TypeVar("Result")
 MAX_NEW_TOKENS = 128  # of an answer to the user's own prompts
 LIBRARIES = ("torch", "accelerate", "transformers.trainer", f"{__package__}.run")
+EXIT_NO_GO = 1
 EXIT_INPUT = 2
 EXIT_INTERRUPTED = 130
 
@@ -70,8 +75,8 @@ Pattern = Annotated[str, typer.Argument(help="A pattern of `distill list`.")]
 Teacher = Annotated[
     str,
     typer.Option(
-        help="local (the embedded model), local:PATH, claude:MODEL, vertex:MODEL, langchain:PROVIDER:MODEL, "
-        "ollama:MODEL or bedrock:MODEL."
+        help="local (the embedded model), local:PATH"
+        + "".join(f", {platform.teacher}" for slug, platform in PLATFORMS.items() if slug != "local")
     ),
 ]
 Student = Annotated[
@@ -271,6 +276,93 @@ def plan(options: Options) -> None:
     _fetching(lambda: show(options, out))
 
 
+@app.command()
+def check(
+    pattern: Annotated[str, typer.Argument(help="A pattern of the catalogue, with a recipe or without.")],
+    prompts: Annotated[Path, typer.Option(help='Your own: JSON lines of {"id", "prompt", "reference"?}.')],
+    teacher: Teacher = "local",
+    assistant: Assistant = None,
+    instruction: Instruction = None,
+    max_new_tokens: MaxNewTokens = None,
+    production: Annotated[
+        Path | None, typer.Option(help="What production asks: as --prompts, or one prompt a line.")
+    ] = None,
+    finished: Annotated[
+        Path | None,
+        typer.Option(
+            "--run", help="A finished run with these prompts. (default: the newest such in --workdir, if there is one)"
+        ),
+    ] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option(help="What you know, as data_residency=must_stay; counts before what is measured."),
+    ] = None,
+    monthly_requests: Annotated[int | None, typer.Option(min=1, help="That production makes.")] = None,
+    price_input: PriceInput = None,
+    price_output: PriceOutput = None,
+    gpu_hour_usd: Annotated[float | None, typer.Option(min=0, help="What an hour of training costs.")] = None,
+    gpu_hours: Annotated[float | None, typer.Option(min=0, help="How many of them training takes.")] = None,
+    serving_usd: Annotated[float | None, typer.Option(min=0, help="What serving the student costs a month.")] = None,
+    payback_months: Annotated[float, typer.Option(min=0, help="In how many months it must have paid back.")] = 12,
+    allow_cloud: AllowCloud = False,
+    redact: Redact = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Load a local teacher or the assistant too, to look at its temperature.")
+    ] = False,
+    device: Device = "auto",
+    workdir: Workdir = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for scripts.")] = False,
+) -> None:
+    """Whether a pattern fits, by its page's own criteria, measured on your data. Asks no platform, sends nothing.
+
+    Status 1 if something speaks against it (no-go), 2 if the input is wrong, else 0: what is unsure fails nothing.
+    """
+    for wrong, message in (
+        ((price_input is None) != (price_output is None), "--price-input and --price-output go together; give both"),
+        ((gpu_hour_usd is None) != (gpu_hours is None), "--gpu-hour-usd and --gpu-hours go together; give both"),
+        (bad := [g for g in given or () if "=" not in g], f"--given {' '.join(bad)}: write it as DIMENSION=VALUE"),
+    ):
+        if wrong:
+            raise InputError(message)
+    _quiet()
+    with _installed():
+        from .checks.model import Case, Decision
+        from .checks.report import report as weigh
+        from .checks.show import show
+        from .criteria import dimensions
+        from .tasks.user_prompts import read
+    case = Case(
+        pattern=pattern,
+        teacher=teacher,
+        prompts=prompts,
+        items=read(prompts),
+        given=dict(g.split("=", 1) for g in given or ()),
+        production=production,
+        run=finished,
+        workdir=workdir,
+        assistant=assistant,
+        instruction=instruction or "",
+        max_new_tokens=max_new_tokens or MAX_NEW_TOKENS,
+        allow_cloud=allow_cloud,
+        redact=redact,
+        measure=measure,
+        device=device,
+        price=None if price_input is None else prices.given(price_input, price_output),
+        monthly_requests=monthly_requests,
+        training_usd=None if gpu_hours is None else gpu_hour_usd * gpu_hours,
+        serving_usd=serving_usd,
+        payback_months=payback_months,
+    )
+    with _installed():
+        found = weigh(case, Stages(console))
+    if as_json:
+        print(found.model_dump_json(indent=1))
+    else:
+        show(found, dimensions(), out)
+    if found.decision is Decision.NO_GO:
+        raise typer.Exit(EXIT_NO_GO)
+
+
 def _fetching(act: Callable[[], Result]) -> Result:
     """``act()``; where a model is missing and somebody is there to agree that it be downloaded, once more with it."""
     try:
@@ -379,6 +471,82 @@ def report(run: Annotated[Path, typer.Argument(help="A run's folder under runs/.
     if not (run / "record.json").is_file():
         raise InputError(f"{run}: no record.json; give the folder of a finished run, as `distill run` printed it")
     print(write(run))
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A finished run's folder under runs/.")],
+    to: Annotated[Target, typer.Option(help="A folder, a file, or a model of an Ollama server (OLLAMA_HOST).")],
+    path: Annotated[
+        Path | None,
+        typer.Option("--out", help="The folder or file to write. (default: in the run's folder, under export/)"),
+    ] = None,
+    quantize: Annotated[
+        Precision | None,
+        typer.Option(help="How weights are stored. (default: f32, as trained, in safetensors; else f16)"),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The model's name on the Ollama server. (default: the run's)")
+    ] = None,
+) -> None:
+    """Take the student of a run to where it is used, and prove that it is the same model there.
+
+    It is read again, by other software where there is some: same chat template, same tokens, same log-probabilities.
+    """
+    precision = quantize or PRECISIONS[to][0]
+    for wrong, message in (
+        (precision not in PRECISIONS[to], f"--quantize {quantize}: {to} takes {', '.join(PRECISIONS[to])}"),
+        (model and to is not Target.OLLAMA, "--model goes with --to ollama; leave it out"),
+        (path and to is Target.OLLAMA, "--out: Ollama keeps its models itself; give --model, or --to gguf"),
+        (path and path.exists(), f"--out {path}: is there already; delete it, or give another place"),
+    ):
+        if wrong:
+            raise InputError(message)
+    _quiet()
+    stages = Stages(console)
+    with _installed():
+        from .delivery.student import finished
+        from .delivery.verify import expect
+
+        deliver = import_module(f"{__package__}.delivery.{to}").export
+    with stages.stage("Load the student", None):
+        student = finished(run)
+    places = {
+        Target.SAFETENSORS: path or run / "export" / f"{student.name}-{precision}",
+        Target.GGUF: path or run / "export" / f"{student.name}-{precision}.gguf",
+        Target.OLLAMA: model or student.name,
+    }
+    with stages.stage("Ask it what its exports must say, too", None):
+        expected = expect(student)
+    exported = deliver(student, expected, places[to], precision, stages)
+    _agreements(exported.agreements)
+    out.print(f"{to:11} {exported.place}")
+    out.print(f"measured    {exported.report}")
+
+
+def _agreements(agreements: list[Agreement]) -> None:
+    """How far each reader's model is from the student."""
+    table = Table("read again by", *(a.reader for a in agreements))
+    table.add_row("chat template", *("same" for _ in agreements))
+    table.add_row("tokens", *(f"same in {a.prompts} prompts" if a.prompts else "not compared" for a in agreements))
+    table.add_row("top-5 logprobs, largest", *(f"{number(a.largest)} nats" for a in agreements))
+    table.add_row("top-5 logprobs, mean", *(f"{number(a.mean)} nats" for a in agreements))
+    table.add_row("allowed, largest", *(f"{number(a.tolerance)} nats" for a in agreements))
+    table.add_row("likeliest token", *(f"same in {percent(a.same_first)} of {a.contexts}" for a in agreements))
+    out.print(table)
+
+
+@app.command()
+def copy(
+    pattern: Pattern,
+    dest: Annotated[Path, typer.Argument(help="A folder that does not exist yet, or is empty.")],
+    platform: Annotated[str, typer.Option(help=f"Where its teacher is: {', '.join(PLATFORMS)}.")],
+) -> None:
+    """Copy a pattern for one platform into a folder: a project of its own, which needs nothing of this one."""
+    with _installed():
+        from .delivery.copy import copy as write
+    folder = write(pattern, platform, dest)
+    out.print(f"copied   {folder}  (README.md says how to install and run it)")
 
 
 def _summary(measured: records.Record) -> None:

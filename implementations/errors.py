@@ -21,21 +21,28 @@ class ModelMissing(InputError):
 
 
 @contextmanager
-def disk_errors(where: Path) -> Iterator[None]:
-    """Turn a full or read-only disk under ``where`` into an InputError that says what to do."""
+def disk_errors(where: Path, option: str = "--workdir") -> Iterator[None]:
+    """Turn a full or read-only disk under ``where`` into an InputError that says what to do.
+
+    ``option`` is what the user may give for another place.
+    """
     try:
         yield
     except InputError:
         raise
     except Exception as error:  # torch and safetensors wrap the system's error in their own types
         if _is_full(error):
+            kept = ": every answer in the ledger and the last whole checkpoint are kept" * (option == "--workdir")
             raise InputError(
-                f"{where}: the disk is full; free some space (or give --workdir on another disk) and run the same "
-                "command again: every answer in the ledger and the last whole checkpoint are kept"
+                f"{where}: the disk is full; free some space (or give {option} on another disk) and run the same "
+                f"command again{kept}"
             ) from error
-        if isinstance(error, PermissionError) or getattr(error, "errno", None) == errno.EROFS:
+        if (
+            isinstance(error, PermissionError | NotADirectoryError | FileExistsError)
+            or getattr(error, "errno", None) == errno.EROFS
+        ):
             raise InputError(
-                f"{where}: cannot be written ({error.strerror}); give --workdir a folder you own"
+                f"{where}: cannot be written ({error.strerror}); give {option} a folder you own"
             ) from error
         raise
 

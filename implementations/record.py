@@ -56,6 +56,7 @@ class Machine(Strict):
 class Task(Strict):
     name: str
     title: str
+    instruction: str = Field(default="", description="the system instruction that goes with every prompt")
     source: str | None = Field(default=None, description="where data comes from that is not made here, and its terms")
     data_sha256: str = Field(description="of every prompt and known fact the run used, in order")
     sizes: dict[str, int] = Field(description="notes per split of one seed: gold, dev, transfer, heldout, unseen")
@@ -89,8 +90,9 @@ class Curve(Strict):
     loss: list[float]
     terms: dict[str, dict[int, float]] = Field(
         default_factory=dict,
-        description="by step, where a loss has several: cross_entropy and distillation, each in nats per token before "
-        "alpha weighs it, and the norms of their gradients at the output head (norm_…)",
+        description="by step, where a loss has several: cross_entropy and distillation, each in nats per token, and "
+        "features, the distance of hidden states, each before it is weighed; the norms of their gradients at the "
+        "output head (norm_…); and where the student writes, the shares of empty and truncated answers, and seconds_writing",
     )
     learning_rate: float
     epochs: float

@@ -124,6 +124,8 @@ SIGNALS = (
     "implementations/transfer/signals.py",
     "implementations/transfer/losses/*.py",
 )
+ON_POLICY = ("implementations/transfer/on_policy.py",)
+FEATURES = ("implementations/transfer/features.py",)
 # What makes a model out of a start, rows and settings: models are kept by its hash, whichever recipe asked for them.
 ENGINE = (
     "implementations/teachers/embedded.py",
@@ -204,6 +206,8 @@ RECIPES: dict[str, Recipe] = {
         Recipe("sequence-level", "Sequence-level distillation"),
         Recipe("response-based", "Response-based distillation", Signal.LOGITS, SIGNALS),
         Recipe("tiered-serving", "Tiered serving", uses=("implementations/evaluation/cascade.py",)),
+        Recipe("on-policy", "On-policy distillation", Signal.LOGITS, SIGNALS + ON_POLICY),
+        Recipe("feature-based", "Feature-based distillation", Signal.HIDDEN_STATES, SIGNALS + FEATURES),
     )
 }
 

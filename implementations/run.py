@@ -169,18 +169,8 @@ def _teacher(options: Options, work: Workspace) -> Teacher:
     if platform != "local":
         return open_remote(options.teacher)
     if not model:
-        return work.model(_embedded(work), embedded.NAME)
+        return work.model(embedded.unpack(work.root, work.stages), embedded.NAME)
     return work.model(_check_model(Path(model), "--teacher local:"), Path(model).resolve().name)
-
-
-def _embedded(work: Workspace) -> Path:
-    """The folder of the embedded model."""
-    folder = work.root / "models" / "embedded" / "model"
-    if not folder.exists():
-        title = f"Unpack the embedded teacher ({embedded.NAME})"
-        with work.stages.stage(title, embedded.TENSORS) as advance, disk_errors(folder):
-            embedded.materialize(folder, advance)
-    return folder
 
 
 def _base(options: Options, work: Workspace, teacher: Teacher) -> tuple[Path | None, str]:
@@ -193,7 +183,7 @@ def _base(options: Options, work: Workspace, teacher: Teacher) -> tuple[Path | N
     if options.assistant:
         return _check_model(options.assistant, "--assistant"), options.assistant.resolve().name
     bridged = RECIPES[options.pattern].needs is not Signal.TEXT
-    return (_embedded(work) if bridged else None), embedded.NAME
+    return (embedded.unpack(work.root, work.stages) if bridged else None), embedded.NAME
 
 
 def _student(options: Options, work: Workspace, base: Path | None, base_name: str) -> tuple[Path, str]:
@@ -205,7 +195,7 @@ def _student(options: Options, work: Workspace, base: Path | None, base_name: st
     if not spec.isdigit():
         path = _check_model(Path(spec), "--student")
         return path, path.resolve().name
-    base = base or _embedded(work)
+    base = base or embedded.unpack(work.root, work.stages)
     try:
         return work.cut(base, int(spec)), f"{base_name}, {spec} layers kept"
     except AttributeError as error:
@@ -320,7 +310,13 @@ def _record(
         seeds=plan.seeds,
         machine=environment.machine(),
         packages=environment.packages(),
-        task=records.Task(name=task.name, title=task.title, source=_source(task), **_data(task, plan)),
+        task=records.Task(
+            name=task.name,
+            title=task.title,
+            instruction=task.instruction,
+            source=_source(task),
+            **_data(task, plan),
+        ),
         teacher=teacher,
         student=student,
         arms=[board.arm(kind) for kind in board.arms],

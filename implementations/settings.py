@@ -73,19 +73,24 @@ def recipe_of(options: Options) -> ModuleType:
 
 
 def make_task(options: Options) -> Task:
-    """A built-in task, or the user's own prompts; a smoke run's answers are short.
-
-    Raises InputError, as when the data of a task cannot be had.
-    """
+    """A built-in task, or the user's own prompts; a smoke run's answers are short. Raises InputError."""
     if options.prompts is None:
-        built_in = TASKS[options.task or DEFAULT_TASK]
-        name = "".join(word.capitalize() for word in built_in.slug.split("-"))
-        task = getattr(import_module(built_in.module), name)()
+        task = story(options.pattern, options.task)
     else:
         task = UserPrompts(options.prompts, options.instruction, options.max_new_tokens)
     if options.smoke:
         task.max_new_tokens = min(task.max_new_tokens, SMOKE_TOKENS)
     return task
+
+
+def story(pattern: str, task: str | None = None) -> Task:
+    """The built-in ``task``, or the one by which ``pattern`` is shown where the user chooses none.
+
+    Raises InputError when its data cannot be had.
+    """
+    built_in = TASKS[task or DEFAULT_TASK]
+    name = "".join(word.capitalize() for word in built_in.slug.split("-"))
+    return getattr(import_module(built_in.module), name)()
 
 
 def _steps(items: list[Item], config: TrainConfig) -> int:

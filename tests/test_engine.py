@@ -24,7 +24,7 @@ from implementations.teachers.local import content_hash, load
 from implementations.transfer import attention, processes, students
 from implementations.transfer.chat import row
 from implementations.transfer.collate import RightPadding
-from implementations.transfer.config import Divergence, Loss, Processes, Source, TrainConfig
+from implementations.transfer.config import Divergence, Features, Loss, Processes, Source, TrainConfig
 from implementations.transfer.heads import adjustment, check_head, last_hidden, logits_of
 from implementations.transfer.job import Job
 from implementations.transfer.objective import Objective, Teacher, learning
@@ -360,12 +360,12 @@ def test_a_batch_that_cannot_be_shared_is_refused(job, tmp_path):
         processes.train(job(tmp_path, source=Source.LIVE), "cpu", Processes(3), lambda step: None)
 
 
-@pytest.mark.parametrize("chunk", [0, 5])
-def test_parameters_that_processes_share_are_whole_where_the_head_meets_them(tiny, chunk):
+@pytest.mark.parametrize(("chunk", "features"), [(0, None), (5, None), (0, Features())], ids=["0", "5", "features"])
+def test_parameters_that_processes_share_are_whole_where_the_head_meets_them(tiny, chunk, features):
     """FSDP: both processes see the same rows, so their mean is one's loss, and its gradients."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += [sharded.__file__, str(tiny), str(chunk)]
+    command += [sharded.__file__, str(tiny), str(chunk), *(["features"] if features else [])]
     run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert run.returncode == 0, run.stderr
     found = json.loads(run.stdout.splitlines()[-1])
-    assert found == pytest.approx(sharded.step(tiny, shard=False, chunk=chunk), rel=1e-4)
+    assert found == pytest.approx(sharded.step(tiny, shard=False, chunk=chunk, features=features), rel=1e-4)

@@ -565,8 +565,7 @@ def test_hidden_states_are_projected_where_sizes_differ_and_compared_by_the_map(
     value.sum().backward()
     assert first.grad.any() and second.grad.any() and len(list(loss.parameters())) == 2
     same = HiddenStateLoss({1: 1}, 4, 4, hidden_cosine)
-    assert not list(same.parameters())
-    close(same(teacher, teacher), torch.zeros(6))
+    close(same(teacher, teacher).detach(), torch.zeros(6))  # where sizes agree, the projection begins as the identity
 
 
 @pytest.mark.parametrize("layers", [{3: 0}, {0: 5}])

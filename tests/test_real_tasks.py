@@ -329,6 +329,13 @@ def test_without_npm(cache, tmp_path, monkeypatch):
         EmailModeration()
 
 
+def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(InputError, match=r"cannot be written \(.+\); set XDG_CACHE_HOME to a folder of yours"):
+        Sentiment()
+
+
 def test_another_file_in_the_cache(kept):
     path = kept / TASKS["sentiment"].data.file
     path.write_bytes(b"other")

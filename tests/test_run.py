@@ -48,13 +48,15 @@ ARMS = {
         ArmKind.STUDENT_DISTILLED,
     },
 }
-ARMS["response-based"] = ARMS["sequence-level"] | {ArmKind.STUDENT_SIMPLER}
 ARMS["tiered-serving"] = ARMS["sequence-level"] | {ArmKind.CASCADE}
+ARMS["response-based"] = ARMS["on-policy"] = ARMS["feature-based"] = ARMS["sequence-level"] | {ArmKind.STUDENT_SIMPLER}
 # What the distilled student's loss is made of, where it is more than the answer's tokens.
 TERMS = {
     "sequence-level": set(),
     "response-based": {"cross_entropy", "distillation"},
     "tiered-serving": set(),
+    "on-policy": {"cross_entropy", "distillation", "empty", "truncated", "seconds_writing"},
+    "feature-based": {"cross_entropy", "distillation", "features"},
 }
 
 
@@ -102,6 +104,7 @@ def test_smoke_with_the_embedded_teacher(tmp_path, monkeypatch, capsys):
     assert measured.teacher.parameters > 130_000_000
     assert {arm.kind for arm in measured.arms} == ARMS["sequence-level"]
     assert measured.serving["teacher"].latency_p50_s > 0 and measured.serving["student"].peak_memory_mib > 0
+    assert measured.task.instruction == ClinicalSummary.instruction
     assert measured.task.sizes == {"gold": 4, "dev": 0, "transfer": 8, "heldout": 2, "unseen": 2}
     items = [json.loads(line) for line in (folder / "items.jsonl").read_text().splitlines()]
     assert len(items) == 4 and set(items[0]["answers"]) == ARMS["sequence-level"]
@@ -174,7 +177,7 @@ def test_killed_while_training_it_goes_on_to_the_same_weights(tiny, tmp_path, un
 
 
 BAD = {
-    "no such pattern": (["run", "sequence"], "no pattern 'sequence'; choose one of: response-based, sequence-level"),
+    "no such pattern": (["run", "sequence"], f"no pattern 'sequence'; choose one of: {', '.join(sorted(RECIPES))}"),
     "no such platform": (
         ["run", "sequence-level", "--teacher", "nowhere:x"],
         "--teacher nowhere:x: no such platform here; give one of: local:PATH, local, vertex:MODEL, langchain:",
@@ -272,6 +275,7 @@ def test_own_prompts_from_file_to_report(tiny, tmp_path, monkeypatch, capsys):
     )
     assert distill(monkeypatch, *command) == 0, capsys.readouterr().err
     measured = record.load(tmp_path / "work" / "latest" / "record.json")
+    assert measured.task.instruction == ClinicalSummary.instruction
     assert measured.task.sizes == {"gold": 4, "dev": 0, "transfer": 8, "heldout": 2}
     assert measured.primary_metric == "rouge_l" and set(measured.arms[0].metrics) == {"heldout"}
     assert "ROUGE-L" in (tmp_path / "work" / "latest" / "report.html").read_text()

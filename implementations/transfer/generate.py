@@ -1,4 +1,4 @@
-"""Batched greedy generation, the same for teachers and students."""
+"""Batched generation, the same for teachers and students: greedy, or by given random numbers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
 from .chat import prompt_ids
 
@@ -69,31 +69,67 @@ def generate(
     """
     encoded = [prompt_ids(tokenizer, instruction, prompt) for prompt in prompts]
     order = sorted(range(len(prompts)), key=lambda i: -len(encoded[i]))  # the longest first: memory fails early
-    stops = _stop_ids(model, tokenizer)
-    model.eval()
+    stops = stop_ids(model, tokenizer)
     for at in range(0, len(order), batch):
         indices = order[at : at + batch]
-        inputs = tokenizer.pad(
-            {"input_ids": [encoded[i] for i in indices]}, padding_side="left", return_tensors="pt"
-        ).to(model.device)
-        likeliest = _Likeliest(top_logprobs)
-        output = model.generate(
-            **inputs,
-            do_sample=False,
-            max_new_tokens=max_new_tokens,
-            pad_token_id=tokenizer.pad_token_id,
-            eos_token_id=sorted(stops),
-            logits_processor=LogitsProcessorList([likeliest] if top_logprobs else []),
-        )
-        new = output[:, inputs["input_ids"].shape[1] :].tolist()
-        likely = likeliest.rows(tokenizer) if top_logprobs else [None] * len(new)
+        likeliest = _Likeliest(top_logprobs) if top_logprobs else None
+        new = complete(model, tokenizer, [encoded[i] for i in indices], max_new_tokens, watch=likeliest)
+        likely = likeliest.rows(tokenizer) if likeliest else [None] * len(new)
         yield [
             _generation(tokenizer, stops, i, len(encoded[i]), ids, steps)
             for i, ids, steps in zip(indices, new, likely, strict=True)
         ]
 
 
-def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+def complete(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: list[list[int]],
+    max_new_tokens: int,
+    numbers: Tensor | None = None,
+    temperature: float = 1.0,
+    watch: LogitsProcessor | None = None,
+) -> list[list[int]]:
+    """The token ids that ``model`` adds to each of ``prompts``, in one batch, up to and with the one that ends them.
+
+    Greedy; or, with ``numbers`` (B, max_new_tokens) drawn uniformly from [0, 1), sampled at ``temperature`` from the
+    whole distribution, so that a row's text depends on its own numbers alone, whatever else is in the batch. ``watch``
+    sees each step's scores first.
+    """
+    stops = stop_ids(model, tokenizer)
+    inputs = tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt").to(model.device)
+    width = inputs["input_ids"].shape[1]
+    draw = None if numbers is None else _Draw(numbers.to(model.device), width, temperature)
+    output = model.eval().generate(
+        **inputs,
+        do_sample=False,  # what is sampled, _Draw has made the likeliest
+        logits_processor=[step for step in (watch, draw) if step],
+        max_new_tokens=max_new_tokens,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=sorted(stops),
+    )
+    return [_until(stops, ids) for ids in output[:, width:].tolist()]
+
+
+class _Draw(LogitsProcessor):
+    """Leaves each row one token: that in whose share of the interval from 0 to 1 the row's number lies."""
+
+    def __init__(self, numbers: Tensor, width: int, temperature: float):
+        self.numbers, self.width, self.temperature = numbers, width, temperature
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        number = self.numbers[:, input_ids.shape[1] - self.width, None]
+        reached = (scores / self.temperature).softmax(-1).cumsum(-1, dtype=torch.float64)
+        token = torch.searchsorted(reached, number * reached[:, -1:], right=True)
+        return torch.full_like(scores, -torch.inf).scatter(1, token, 0.0)
+
+
+def _until(stops: set[int], ids: list[int]) -> list[int]:
+    end = next((at for at, token in enumerate(ids) if token in stops), len(ids) - 1)
+    return ids[: end + 1]
+
+
+def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
     """What ends an answer: the tokenizer's end of sequence, and what the model's own configuration adds to it."""
     configured = model.generation_config.eos_token_id
     return {tokenizer.eos_token_id, *([configured] if isinstance(configured, int) else configured or [])}
@@ -107,7 +143,6 @@ def _generation(
     ids: list[int],
     likeliest: list[tuple[tuple[str, float], ...]] | None,
 ) -> Generation:
-    end = next((at for at, token in enumerate(ids) if token in stops), None)
-    text = tokenizer.decode(ids[:end], skip_special_tokens=True).strip()
-    written = len(ids) if end is None else end + 1
-    return Generation(index, text, prompt_tokens, written, end is None, likeliest and tuple(likeliest[:written]))
+    ended = ids[-1] in stops
+    text = tokenizer.decode(ids[:-1] if ended else ids, skip_special_tokens=True).strip()
+    return Generation(index, text, prompt_tokens, len(ids), not ended, likeliest and tuple(likeliest[: len(ids)]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 import torch.distributed as dist
@@ -16,14 +16,30 @@ CHECKED = 16  # tokens on which a head is checked
 
 
 def last_hidden(model: PreTrainedModel, input_ids: Tensor, positions: Tensor) -> Tensor:
-    """The last hidden states (N, H) at ``positions`` (N,) of the flattened batch ``input_ids`` (B, T).
+    """The last hidden states (N, H) at ``positions`` (N,) of the flattened batch ``input_ids`` (B, T)."""
+    return at(hidden_states(model, input_ids)[0], positions)
 
+
+def at(states: Tensor, positions: Tensor) -> Tensor:
+    """The rows (N, H) of ``states`` (B, T, H) at ``positions`` (N,) of the flattened batch."""
+    return states.flatten(0, 1).index_select(0, positions)
+
+
+def hidden_states(
+    model: PreTrainedModel, input_ids: Tensor, layers: Collection[int] = ()
+) -> tuple[Tensor, Sequence[Tensor | None]]:
+    """The last hidden states (B, T, H) of a batch ``input_ids`` (B, T), and by number those of ``layers``.
+
+    Number 0 are the embeddings, the last number the last hidden states: after the final norm. Those of other layers may
+    be None, and where no layers are asked for, there are none.
     Padding is on the right, where a causal model's earlier positions do not see it: no padding mask is needed.
     """
     embedded = _lookup(model, input_ids)
     given = {"input_ids": input_ids} if embedded is None else {"inputs_embeds": embedded}
-    states = model.base_model(**given, attention_mask=causal_mask(model, input_ids), use_cache=False).last_hidden_state
-    return states.flatten(0, 1).index_select(0, positions)
+    mask = causal_mask(model, input_ids)
+    kept = sorted(layers) if layers else False
+    out = model.base_model(**given, attention_mask=mask, use_cache=False, output_hidden_states=kept)
+    return out.last_hidden_state, out.hidden_states or ()
 
 
 def _lookup(model: PreTrainedModel, input_ids: Tensor) -> Tensor | None:

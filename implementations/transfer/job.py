@@ -48,7 +48,7 @@ class Job:
     @property
     def cached(self) -> bool:
         """Whether the teacher's distribution is read from the cache, which must be filled first."""
-        return self.config.loss.alpha < 1 and self.config.loss.source is not Source.LIVE
+        return self.config.loss.needs_teacher and self.config.loss.source is not Source.LIVE
 
     def fill(self, device: str, on_row: Callable[[int], None]) -> None:
         """Run the teacher over the rows that the cache does not hold. Raises InputError, OSError on a full disk."""
@@ -63,7 +63,7 @@ class Job:
         dtype = compute_dtype(model.device)
         attention.prefer(model, dtype)
         teacher = vocabulary = None
-        if self.config.loss.alpha < 1:
+        if self.config.loss.needs_teacher:
             vocabulary = shared_vocabulary(self.start, self.teacher)
             theirs, _ = load(self.teacher, device)
             check_head(theirs, str(self.teacher))

@@ -10,8 +10,9 @@ import json
 import random
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -28,12 +29,15 @@ from transformers import (
 
 from ..errors import InputError
 from ..record import Curve, write_atomic
+from . import on_policy
 from .chat import Row
 from .collate import RightPadding
-from .config import TrainConfig
+from .config import ONE_PIECE, TrainConfig
 from .device import compute_dtype, keep_freed_memory
+from .features import hidden_state_loss
 from .heads import check_head
-from .objective import TERMS, Objective, Teacher, learning
+from .objective import PROJECTIONS, TERMS, Objective, Teacher, learning
+from .on_policy import Writer
 from .signals import SignalCache
 
 LOG_STEPS = 10  # between two logs on a GPU
@@ -48,11 +52,18 @@ class DistillationTrainer(Trainer):
     rows were spread.
     """
 
-    def __init__(self, objective: Objective, *args, **kwargs):
+    def __init__(self, objective: Objective, *args, writer: Writer | None = None, **kwargs):
         super().__init__(*args, **kwargs)
-        self.objective = objective
+        self.objective, self.writer = objective, writer
         self._loss_shifts_labels = False  # the labels stand where their logits do: each of them counts as an item
         self.model_accepts_loss_kwargs = True  # so that the items are counted
+
+    def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device):
+        # Here and not in the data set: that is read ahead, with the weights of an earlier step.
+        if self.writer:
+            own = partial(self.writer.batch, self.state.global_step, autocast=self.accelerator.autocast)
+            epoch_iterator = map(own, epoch_iterator)
+        return super().get_batch_samples(epoch_iterator, num_batches, device)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         # Gradients of several processes are averaged, not added: each gives its share times their number.
@@ -87,8 +98,11 @@ class _Watch(TrainerCallback):
     step's loss is in the mean that it shows.
     """
 
-    def __init__(self, objective: Objective, every_seconds: float, on_step: Callable[[int], None]):
-        self.objective, self.every, self.on_step = objective, every_seconds, on_step
+    def __init__(
+        self, objective: Objective, every_seconds: float, on_step: Callable[[int], None], writer: Writer | None = None
+    ):
+        self.objective, self.every, self.on_step, self.writer = objective, every_seconds, on_step, writer
+        self.round = writer.own.refresh if writer else 1  # steps between two places where a training can go on
         self.seconds = 0.0  # spent training, before a restart too: the log, and so every checkpoint, carries it
 
     def on_train_begin(self, args, state, control, **_):
@@ -97,19 +111,22 @@ class _Watch(TrainerCallback):
         self.on_step(state.global_step)
 
     def on_step_begin(self, args, state, control, **_):
-        self.objective.measure_norms = state.global_step % NORM_STEPS == 0 and self.objective.loss.alpha < 1
+        self.objective.measure_norms = state.global_step % NORM_STEPS == 0 and self.objective.loss.needs_teacher
 
     def on_step_end(self, args, state, control, **_):
         last, self.now = self.now, time.monotonic()
         self.seconds += self.now - last
         self.on_step(state.global_step)
-        if self.now - self.saved >= self.every and state.global_step < state.max_steps:
+        due = self.now - self.saved >= self.every and state.global_step < state.max_steps
+        if due and state.global_step % self.round == 0:
             control.should_save = True
 
     def on_log(self, args, state, control, **_):
         entry = state.log_history[-1]
         entry["seconds"] = self.seconds
         entry |= self._of_all_processes(self.objective)
+        if self.writer:
+            entry |= self._written(self.writer)
 
     def _of_all_processes(self, objective: Objective) -> dict[str, float]:
         """Each term's mean over the tokens since the last log, and the norms of the gradients, where taken."""
@@ -121,6 +138,12 @@ class _Watch(TrainerCallback):
         *values, tokens = reduce(torch.cat([stacked, stacked.new_tensor([tokens])]), "sum").tolist()
         found = {name: value / tokens for name, value in zip(sums, values, strict=False)}
         return found | {f"norm_{name}": square**0.5 for name, square in zip(sums, values[len(sums) :], strict=False)}
+
+    def _written(self, writer: Writer) -> dict[str, float]:
+        """Of the answers written since the last log, by all processes: the shares of empty and of cut ones."""
+        counts, seconds = writer.take()
+        answers, *some = reduce(torch.tensor(counts, device=writer.student.device), "sum").tolist()
+        return dict(zip(on_policy.TERMS, (*(n / answers for n in some), seconds), strict=True)) if answers else {}
 
     def on_save(self, args, state, control, **_):
         self.saved = time.monotonic()
@@ -141,14 +164,16 @@ def train(
 
     A killed run that is started again continues from its last whole checkpoint. Under ``accelerate launch`` every
     process calls this with the same arguments, and each takes its share of every batch.
-    Raises InputError where the batch cannot be shared out or the model's head is not known, OSError on a full disk.
+    Raises InputError where the batch cannot be shared out, the model's head is not known, or a student whose parameters
+    are spread over processes is to write; OSError on a full disk.
     """
     device = model.device
     if device.type == "cpu":
         keep_freed_memory()
     check_head(model, "the student")
-    objective = Objective(config.loss, teacher, vocabulary)
-    watch = _Watch(objective, config.checkpoint_seconds, on_step)
+    wanted, live = config.loss.features, teacher.model if teacher else None
+    features = hidden_state_loss(wanted, model, live) if wanted and live else None
+    objective = Objective(config.loss, teacher, vocabulary, features)
     arguments = _arguments(config, folder, device)
     if config.batch % arguments.world_size:
         raise InputError(
@@ -157,19 +182,25 @@ def train(
         )
     arguments.per_device_train_batch_size = config.batch // arguments.world_size
     order = schedule([len(row.input_ids) for row in rows], config)
+    writer = Writer(model, tokenizer, rows, order, config) if config.loss.on_policy else None
+    watch = _Watch(objective, config.checkpoint_seconds, on_step, writer)
     with learning(model, objective):
         trainer = DistillationTrainer(
             objective,
+            writer=writer,
             model=model,
             args=arguments,
-            train_dataset=[asdict(rows[i]) | {"row": i} for i in order],
-            data_collator=RightPadding(tokenizer.pad_token_id, signals.read if signals else None),
+            train_dataset=range(len(order)) if writer else [asdict(rows[i]) | {"row": i} for i in order],
+            data_collator=list if writer else RightPadding(tokenizer.pad_token_id, signals.read if signals else None),
             processing_class=tokenizer,
             callbacks=[watch],
         )
         trainer.remove_callback(PrinterCallback)  # the curve keeps what it would print
+        if writer and (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
+            raise InputError(ONE_PIECE)
         trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder))
-    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # whole, also where processes hold shards
+        weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # whole, also where processes hold shards
+    weights = {name: value for name, value in weights.items() if not name.startswith(f"{PROJECTIONS}.")}
     if trainer.is_world_process_zero():
         save(trainer.accelerator.unwrap_model(trainer.model), tokenizer, folder / "model", weights)
     return _finish(trainer, rows, config, watch.seconds, folder)
@@ -218,13 +249,16 @@ def _finish(trainer: Trainer, rows: list[Row], config: TrainConfig, seconds: flo
 
 
 def _terms(logged: list[dict]) -> dict[str, dict[int, float]]:
-    """Each term of the loss and the norm of its gradient by step, where there is more than one term to tell apart."""
+    """Each term of the loss and the norm of its gradient by step, and what the student's writing was like.
+
+    Empty where the loss is the cross-entropy and nothing else.
+    """
     found: dict[str, dict[int, float]] = {}
     for entry in logged:
-        for name in (*TERMS, *(f"norm_{term}" for term in TERMS)):
+        for name in (*TERMS, *(f"norm_{term}" for term in TERMS), *on_policy.TERMS):
             if name in entry:
                 found.setdefault(name, {})[entry["step"]] = round(entry[name], 6)
-    return found if "distillation" in found else {}
+    return found if found.keys() - {"cross_entropy"} else {}
 
 
 def _last_whole_checkpoint(folder: Path) -> str | None:

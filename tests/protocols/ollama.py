@@ -1,9 +1,15 @@
-"""The API of Ollama's server: chat, tags, version and pull, as the official SDK 0.6 speaks it. A word is a token."""
+"""The API of Ollama's server, by the official SDK 0.6: chat, tags, version, pull, blobs, create, show and delete.
+
+A word is a token, but of a model that was created here: that one answers from its GGUF file, one token at a time.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from loopback import Call, Model, Reply
@@ -24,24 +30,68 @@ def respond(
     family: str = "llama",
     context: int = 4096,
     digest: str = DIGEST,
+    store: Path | None = None,
 ) -> Callable[[Call], Reply]:
-    """A server of ``version`` that has one model, ``name``, of ``context`` tokens; any other can be pulled."""
+    """A server of ``version`` that has one model, ``name``, of ``context`` tokens; any other can be pulled.
+
+    With a folder ``store`` for their files, models can be created.
+    """
     about = {"parent_model": "", "format": "gguf", "family": family, "families": [family], "parameter_size": "1B"}
     models = {
         name: {"name": name, "model": name, "modified_at": CREATED, "size": 1, "digest": digest, "details": about}
     }
+
+    created: dict[str, dict[str, Any]] = {}
 
     def reply(call: Call) -> Reply:
         match call.method, call.path:
             case "GET", "/api/version":
                 return Reply({"version": version})
             case "GET", "/api/tags":
-                return Reply({"models": list(models.values())})
+                made = [{**models[name], "name": full, "model": full} for full in created]
+                return Reply({"models": [*models.values(), *made]})
             case "POST", "/api/pull":
                 return _pull(call.json["model"])
             case "POST", "/api/chat":
-                return _chat(call.json)
+                return _ask_created(call.json) if _full(call.json["model"]) in created else _chat(call.json)
+            case "POST", path if path.startswith("/api/blobs/sha256:") and store:
+                return _keep(path.rpartition(":")[2], call.body)
+            case "POST", "/api/create" if store:
+                return _create(call.json)
+            case "POST", "/api/show" if _full(call.json["model"]) in created:
+                return Reply({"template": created[_full(call.json["model"])]["template"], "model_info": {}})
+            case "DELETE", "/api/delete":
+                return Reply({}, 200 if created.pop(_full(call.json["model"]), None) else 404)
         return Reply(b"404 page not found", 404)
+
+    def _keep(sha256: str, body: bytes) -> Reply:
+        if hashlib.sha256(body).hexdigest() != sha256:
+            return error(400, "digest does not match body")
+        (store / sha256).write_bytes(body)
+        return Reply(b"", 201)
+
+    def _create(body: dict[str, Any]) -> Reply:
+        for digest in body["files"].values():
+            if not (store / digest.removeprefix("sha256:")).is_file():
+                return error(400, f"blob {digest} does not exist")
+        created[_full(body["model"])] = body
+        return Reply({"status": "success"})
+
+    def _ask_created(body: dict[str, Any]) -> Reply:
+        """The first token of an answer, from the file that was sent, read by llama.cpp."""
+        from implementations.delivery.readers import LlamaCpp
+
+        made = created[_full(body["model"])]
+        [digest] = made["files"].values()
+        llama = LlamaCpp(store / digest.removeprefix("sha256:"), context)
+        messages = [{"role": "system", "content": made["system"]}] * bool(made["system"]) + body["messages"]
+        text = execute(made["template"], messages)
+        ids = llama.ask("POST", "/tokenize", {"content": text, "add_special": True, "parse_special": True})["tokens"]
+        top = [{"token": t["token"], "logprob": t["logprob"]} for t in llama.likeliest(ids)[: body["top_logprobs"]]]
+        message = {"role": "assistant", "content": top[0]["token"]}
+        answer = {"model": body["model"], "created_at": CREATED, "message": message, "done": True}
+        counts = {"prompt_eval_count": len(ids), "eval_count": 1, "done_reason": "length"}
+        return Reply({**answer, **counts, "logprobs": [{**top[0], "top_logprobs": top}]})
 
     def _pull(wanted: str) -> Reply:
         steps: list[dict[str, Any]] = [{"status": "pulling manifest"}]
@@ -83,6 +133,13 @@ def respond(
         return Reply(answer)
 
     return reply
+
+
+def execute(template: str, messages: list[dict[str, str]]) -> str:
+    """Go's text/template, as far as: range over .Messages, if and else if eq .Role, .Content."""
+    head, body, tail = re.fullmatch(r"(.*?)\{\{ range \.Messages }}(.*)\{\{ end }}(.*)", template, re.S).groups()
+    roles = dict(re.findall(r'\{\{ (?:else )?if eq \.Role "(\w+)" }}(.*?)(?=\{\{ (?:else|end))', body, re.S))
+    return head + "".join(roles[m["role"]].replace("{{ .Content }}", m["content"]) for m in messages) + tail
 
 
 def _full(name: str) -> str:

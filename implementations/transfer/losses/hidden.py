@@ -1,4 +1,4 @@
-"""Hidden states: the student's, through a learned projection where it is narrower, beside the teacher's."""
+"""Hidden states: the student's, through a learned projection, beside the teacher's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .numeric import check_same_shape, target, upcast
 def hidden_mse(student: Tensor, teacher: Tensor) -> Tensor:
     """(1 / H) · ‖h_S − h_T‖₂² of each token.
 
-    ``student`` and ``teacher`` are (N, H); returns (N,), in squared units of the hidden state.
+    ``student`` and ``teacher`` are (…, H); returns (…), in squared units of the hidden state.
     Jiao et al. (TinyBERT), 1909.10351, sec. 3.1, eq. (8); H / 2 times this is the hint loss of Romero et al. (FitNets),
     1412.6550, sec. 2.2.
     """
@@ -25,7 +25,7 @@ def hidden_mse(student: Tensor, teacher: Tensor) -> Tensor:
 def hidden_cosine(student: Tensor, teacher: Tensor) -> Tensor:
     """1 − cos(h_S, h_T) of each token: from 0, same direction, to 2, opposite; lengths do not matter.
 
-    ``student`` and ``teacher`` are (N, H); returns (N,), without unit.
+    ``student`` and ``teacher`` are (…, H); returns (…), without unit.
     Sanh et al. (DistilBERT), 1910.01108, sec. 2: the cosine embedding loss of the triple loss.
     """
     check_same_shape(student, teacher)
@@ -33,11 +33,13 @@ def hidden_cosine(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 class HiddenStateLoss(nn.Module):
-    """Σ_m loss(W_m · h_S[m], h_T[g(m)]) over the mapped layers m, each with its own learned W_m where sizes differ.
+    """Σ_m loss(W_m · h_S[m], h_T[g(m)]) over the mapped layers m, each with its own learned W_m (H_T, H_S).
 
     ``layers`` is g: student layer to teacher layer, as indices into ``hidden_states`` (0 are the embeddings), for
     example {0: 0, 5: 15, 10: 30}. The projections are trained along (give their parameters to the optimizer) and left
-    behind afterwards. Jiao et al., 1909.10351, sec. 3.1, eqs. (8) and (9); Romero et al., 1412.6550, sec. 2.2.
+    behind afterwards. They begin as the identity, cut off or filled up with zeros where sizes differ: states of a
+    student that was cut from its teacher are comparable as they are, and no chance enters.
+    Jiao et al., 1909.10351, sec. 3.1, eqs. (8) and (9); Romero et al., 1412.6550, sec. 2.2.
     Raises ValueError when no layer is mapped.
     """
 
@@ -52,13 +54,12 @@ class HiddenStateLoss(nn.Module):
         if not layers:
             raise ValueError("no layers to compare; map at least one student layer to a teacher layer")
         self.layers, self.loss = dict(layers), loss
-        self.projections = nn.ModuleList(
-            nn.Identity() if student_size == teacher_size else nn.Linear(student_size, teacher_size, bias=False)
-            for _ in layers
-        )
+        self.projections = nn.ModuleList(nn.Linear(student_size, teacher_size, bias=False) for _ in layers)
+        for projection in self.projections:
+            nn.init.eye_(projection.weight)
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
-        """``student`` and ``teacher`` are hidden states by layer, (N, H_S) and (N, H_T) each; returns (N,).
+        """``student`` and ``teacher`` are hidden states by layer, (…, H_S) and (…, H_T) each; returns (…).
 
         Raises ValueError when a mapped layer is not there.
         """

@@ -1,8 +1,4 @@
-"""Does each pattern's mechanism do its job? One seeded comparison with its control, small enough for every run.
-
-Each prints its effect with a 95% interval over seeds and items (`pytest -s tests/test_mechanisms.py`), and asserts what
-shows at this size, no more.
-"""
+"""Tiered serving: does the student's confidence tell which answers to pass on?"""
 
 from __future__ import annotations
 
@@ -10,10 +6,11 @@ import random
 from pathlib import Path
 
 import numpy as np
+from mechanism import SEEDS, show
 
 from implementations.evaluation.cascade import confidence, measure, passed_on_by_halves
 from implementations.evaluation.measure import ArmAnswers, Scoreboard
-from implementations.record import ArmKind, Estimate
+from implementations.record import ArmKind
 from implementations.tasks.task import Item
 from implementations.teachers.local import LocalTeacher, load
 from implementations.teachers.teacher import Request
@@ -21,12 +18,6 @@ from implementations.transfer import students
 from implementations.transfer.chat import row
 from implementations.transfer.config import TrainConfig
 from implementations.transfer.trainer import train
-
-SEEDS = 5
-
-
-def show(what: str, effect: Estimate) -> None:
-    print(f"\n{what}: {effect.value:+.3f} ({effect.low:+.3f} to {effect.high:+.3f}), {len(effect.per_seed)} seeds")
 
 
 class Exact:

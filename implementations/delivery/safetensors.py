@@ -1,0 +1,56 @@
+"""A student as a plain folder that ``AutoModelForCausalLM.from_pretrained`` loads, with a card that says what it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from .. import figures
+from ..progress import Stages
+from ..record import ArmKind
+from ..teachers import terms
+from ..teachers.local import load
+from . import Precision, Target
+from .files import Exported, appearing, write_report
+from .readers import Transformers
+from .student import Student
+from .verify import Expected, compare
+
+DTYPES = {Precision.F32: "float32", Precision.BF16: "bfloat16", Precision.F16: "float16"}
+
+
+def export(student: Student, expected: Expected, folder: Path, precision: Precision, stages: Stages) -> Exported:
+    """Write ``student`` to ``folder``, which appears when it has been read again. Raises Moved and InputError."""
+    with appearing(folder) as part:
+        with stages.stage(f"Write {folder}", None):
+            model, tokenizer = load(student.folder, "cpu", DTYPES[precision])
+            model.save_pretrained(part)
+            tokenizer.save_pretrained(part)
+            (part / "README.md").write_text(card(student, precision), "utf-8")
+        with stages.stage("Read it again with transformers", None):
+            agreements = [compare(expected, Transformers.of(part), student, precision)]
+        write_report(part / "export.json", student, Target.SAFETENSORS, precision, sorted(part.iterdir()), agreements)
+    return Exported(str(folder), folder / "export.json", agreements)
+
+
+def card(student: Student, precision: Precision) -> str:
+    """The model card: what ``student`` was distilled from, what its record measured, what its makers' terms say."""
+    record = student.record
+    platform, _, model = record.teacher.name.partition(":")
+    source = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return source.get_template("card.md.j2").render(
+        record=record,
+        name=student.name,
+        precision=DTYPES[precision],
+        instruction=student.instruction,
+        arms=[
+            (arm.title, arm.kind is ArmKind.STUDENT_DISTILLED, arm.metrics["heldout"][record.primary_metric])
+            for arm in record.arms
+        ],
+        terms=terms.find(record.platform, model if platform == record.platform else ""),
+        notice=terms.NOTICE,
+        figures=figures,
+    )

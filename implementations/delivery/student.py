@@ -1,0 +1,61 @@
+"""The student of a finished run, and the held-out prompts that its exports are tried on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from .. import record as records
+from ..errors import InputError
+from ..record import ArmKind, Record
+from ..teachers.local import check_folder, load
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A held-out prompt, and what the student answered to it in the run."""
+
+    prompt: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Student:
+    """``folder`` is where the run left it; ``model`` is in float32, on the processor."""
+
+    run: Path
+    folder: Path
+    record: Record
+    probes: list[Probe]
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+    @property
+    def name(self) -> str:
+        return self.run.resolve().name
+
+    @property
+    def instruction(self) -> str:
+        return self.record.task.instruction
+
+
+def finished(run: Path) -> Student:
+    """The student of the run in the folder ``run``. Raises InputError when the run is not finished."""
+    missing = [name for name in ("record.json", "items.jsonl", "student") if not (run / name).exists()]
+    if missing:
+        raise InputError(
+            f"{run}: no finished run ({', '.join(missing)} missing); give a run's folder, or run the same "
+            "`distill run` again to finish it"
+        )
+    record = records.load(run / "record.json")
+    folder = check_folder((run / "student").resolve(), "the student")
+    model, tokenizer = load(folder, "cpu", "float32")
+    return Student(run, folder, record, _probes(run / "items.jsonl"), model.eval(), tokenizer)
+
+
+def _probes(path: Path) -> list[Probe]:
+    items = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    return [Probe(item["prompt"], item["answers"][ArmKind.STUDENT_DISTILLED][0]["text"]) for item in items]
