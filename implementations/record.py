@@ -92,7 +92,8 @@ class Curve(Strict):
         default_factory=dict,
         description="by step, where a loss has several: cross_entropy and distillation, each in nats per token, and "
         "features, the distance of hidden states, each before it is weighed; the norms of their gradients at the "
-        "output head (norm_…); and where the student writes, the shares of empty and truncated answers, and seconds_writing",
+        "output head (norm_…); and where the student writes, the shares of empty and truncated answers, and "
+        "seconds_writing",
     )
     learning_rate: float
     epochs: float
