@@ -190,7 +190,7 @@ def _read_records(root: Path, own: Path | None) -> tuple[list[Measured], list[Pr
             continue
         if record not in [measured.record for measured in records]:
             known = record.pattern in RECIPES
-            stale = not known or record.code_sha256 != code_sha256(record.pattern)
+            stale = not known or record.code_sha256 != code_sha256(record.pattern, task=record.task.name)
             records.append(Measured(name, record, is_own, stale))
     return records, problems
 

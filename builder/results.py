@@ -150,6 +150,7 @@ class Results:
         return [
             ("Command", r.command),
             ("Task", f"{r.task.title}; items of one seed: {sizes}"),
+            *([("Data", r.task.source)] if r.task.source else []),
             ("Teacher", f"{r.teacher.name}, {r.teacher.dtype or 'whose size and speed were not measured here'}"),
             *((f"Teacher {n}", _member(member)) for n, member in enumerate(r.members, 1)),
             ("Student", f"{r.student.name}, {r.student.dtype}"),

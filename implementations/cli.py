@@ -27,7 +27,7 @@ from .errors import InputError, ModelMissing, disk_errors
 from .figures import metric_title, number, percent, share, times
 from .options import Launch, Machine, Options
 from .progress import Stages, download
-from .registry import LAUNCHERS, LOG_FORMATS, PLATFORMS, RECIPES, Signal, cell
+from .registry import DEFAULT_TASK, LAUNCHERS, LOG_FORMATS, PLATFORMS, RECIPES, TASKS, Signal, cell
 from .teachers import prices
 from .teachers.spending import Spending
 
@@ -53,7 +53,7 @@ EXIT_INTERRUPTED = 130
 
 @app.command("list")
 def list_(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for scripts.")] = False) -> None:
-    """Which pattern runs on which platform: direct, bridged or not yet."""
+    """Which pattern runs on which platform: direct, bridged or not yet. Which tasks --task chooses from."""
     matrix = {
         recipe.slug: {platform.slug: cell(recipe, platform).value for platform in PLATFORMS.values()}
         for recipe in RECIPES.values()
@@ -65,6 +65,10 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for scr
     for recipe in RECIPES.values():
         table.add_row(recipe.slug, recipe.needs.value, *matrix[recipe.slug].values())
     out.print(table)
+    tasks = Table("task", "what", "data, licence")
+    for task in TASKS.values():
+        tasks.add_row(task.slug, task.title, str(task.data or "made here; this project's"))
+    out.print(tasks)
 
 
 Pattern = Annotated[str, typer.Argument(help="A pattern of `distill list`.")]
@@ -93,6 +97,9 @@ Assistant = Annotated[
 ]
 Gold = Annotated[
     int | None, typer.Option(min=4, help="How many answers by experts to learn from. (default: 48; all with --prompts)")
+]
+BuiltInTask = Annotated[
+    str | None, typer.Option("--task", help="A task of `distill list`. (default: the pattern's own)")
 ]
 Prompts = Annotated[Path | None, typer.Option(help='Your own: JSON lines of {"id", "prompt", "reference"?}.')]
 Instruction = Annotated[
@@ -155,6 +162,7 @@ def _options(
     student: Student = None,
     assistant: Assistant = None,
     gold: Gold = None,
+    task: BuiltInTask = None,
     prompts: Prompts = None,
     instruction: Instruction = None,
     max_new_tokens: MaxNewTokens = None,
@@ -180,13 +188,16 @@ def _options(
     """The command line of `run` and `plan`, checked before anything heavy is loaded. Raises InputError."""
     if pattern not in RECIPES:
         raise InputError(f"no pattern {pattern!r}; choose one of: {', '.join(sorted(RECIPES))}")
+    if task is not None and task not in TASKS:
+        raise InputError(f"--task {task}: no such task; choose one of: {', '.join(TASKS)}")
     for wrong, message in (
+        (task and prompts, "--task --prompts: the run learns one task; give one of the two"),
         (record and smoke, "--record --smoke: a smoke run's figures mean nothing; give one of the two"),
         (record and prompts, "--record --prompts: a record is published and your prompts are not; leave --record out"),
         (record and seeds == 1, "--record --seeds 1: a record shows the spread between seeds; give at least 2"),
         (smoke and gold, "--smoke --gold: a smoke run has its own few; leave --gold out"),
-        (instruction is not None and not prompts, "--instruction goes with --prompts; the built-in task has its own"),
-        (max_new_tokens and not prompts, "--max-new-tokens goes with --prompts; the built-in task has its own"),
+        (instruction is not None and not prompts, "--instruction goes with --prompts; a built-in task has its own"),
+        (max_new_tokens and not prompts, "--max-new-tokens goes with --prompts; a built-in task has its own"),
         (
             len(teacher) > 1 and not RECIPES[pattern].committee,
             f"--teacher: {pattern} learns from one teacher, and {len(teacher)} were given; leave one, or take "
@@ -208,6 +219,10 @@ def _options(
             logs_format not in ("auto", *LOG_FORMATS),
             f"--logs-format {logs_format}: give auto, {', '.join(LOG_FORMATS)}",
         ),
+        (
+            task and DEFAULT_TASK != RECIPES[pattern].task != task,
+            f"--task {task}: {pattern} is shown on {RECIPES[pattern].task} alone; leave it out",
+        ),
         (logs_format != "auto" and not logs, "--logs-format goes with --logs; leave it out"),
         ((price_input is None) != (price_output is None), "--price-input and --price-output go together; give both"),
     ):
@@ -221,6 +236,7 @@ def _options(
         student=student,
         assistant=assistant,
         gold=gold,
+        task=None if task == RECIPES[pattern].task else task,
         prompts=prompts,
         instruction=instruction or "",
         max_new_tokens=max_new_tokens or MAX_NEW_TOKENS,

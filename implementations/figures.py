@@ -14,6 +14,9 @@ METRICS = {  # how a metric is called, what it is; all are shares from 0 to 1
     "fact_f1": ("Fact F1", "The harmonic mean of precision and recall."),
     "fact_precision": ("Fact precision", "Of what the answer states, the share that is true of its prompt."),
     "fact_recall": ("Fact recall", "Of the facts known of the prompt, the share that the answer states."),
+    "accuracy": ("Accuracy", "Of the answers, the share whose first word is the right label."),
+    "label_given": ("Label given", "Of the answers, the share whose first word is a label at all."),
+    "agreement": ("Agreement with raters", "The share of the human raters who gave the answer's label."),
     "rouge_l": ("ROUGE-L", "Overlap of words, in order, with the reference answer."),
     "rouge_l_to_teacher": (
         "ROUGE-L to the teacher",

@@ -13,8 +13,9 @@ from .transfer.config import Processes
 class Options:
     """The defaults are the command line's, see cli.py.
 
-    ``others`` are the teachers of a committee beside ``teacher``. ``assistant`` is the open model that bridges what a
-    platform does not give, None for the embedded one. ``processes`` share every training, where several do.
+    ``task`` is a built-in task other than the pattern's own. ``others`` are the teachers of a committee beside
+    ``teacher``. ``assistant`` is the open model that bridges what a platform does not give, None for the embedded one.
+    ``processes`` share every training, where several do.
     ``answered`` are the identities of the remote teachers, in order, where their answers are in the ledger already:
     nothing is asked, and no package and no key of their platforms is needed. ``logs`` are files and folders of the
     teacher's logged answers, or where they lie on a platform; ``logs_format`` is one of LOG_FORMATS, or auto.
@@ -25,6 +26,7 @@ class Options:
     student: str | None
     assistant: Path | None
     gold: int | None
+    task: str | None
     prompts: Path | None
     instruction: str
     max_new_tokens: int

@@ -101,7 +101,7 @@ def plan(options: Options, console: Console) -> None:
     ledger = Ledger(path) if path.exists() else None
     for spec in options.teachers:
         if spec.partition(":")[0] == "local":
-            _plan_local(options, requests, console)
+            _plan_local(options.pattern, task, requests, console)
             continue
         teacher = open_remote(spec)
         console.print(_table(teacher, estimate(teacher, requests, ledger, options), options))
@@ -178,12 +178,12 @@ def _plan_logs(options: Options, task: OwnLogs, console: Console) -> None:
         console.print(line)
 
 
-def _plan_local(options: Options, requests: list[Request], console: Console) -> None:
+def _plan_local(pattern: str, task: Task, requests: list[Request], console: Console) -> None:
     """A local teacher costs time alone, and only a record tells how much."""
     console.print(f"{count(len(requests))} prompts, answered on this machine: nothing leaves it and nothing is paid")
-    records = [r for r in load_all(RECORDS).values() if r.pattern == options.pattern and r.platform == "local"]
-    for record in records:
-        console.print(_took(record))
+    for record in load_all(RECORDS).values():
+        if (record.pattern, record.platform, record.task.name) == (pattern, "local", task.name):
+            console.print(_took(record))
 
 
 def _took(record: Record) -> str:

@@ -21,7 +21,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import InputError
-from .registry import RECIPES
+from .registry import RECIPES, TASKS
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORDS = Path(__file__).resolve().parent / "records"
@@ -57,6 +57,7 @@ class Task(Strict):
     name: str
     title: str
     instruction: str = Field(default="", description="the system instruction that goes with every prompt")
+    source: str | None = Field(default=None, description="where data comes from that is not made here, and its terms")
     data_sha256: str = Field(description="of every prompt and known fact the run used, in order")
     sizes: dict[str, int] = Field(description="notes per split of one seed: gold, dev, transfer, heldout, unseen")
 
@@ -290,7 +291,7 @@ class Record(Strict):
     @property
     def stale(self) -> bool:
         """Whether the code that this record ran has changed since."""
-        return self.code_sha256 != code_sha256(self.pattern)
+        return self.code_sha256 != code_sha256(self.pattern, task=self.task.name)
 
 
 class RecordError(InputError, ValueError):
@@ -338,12 +339,15 @@ def link(path: Path, target: Path) -> None:
     path.symlink_to(os.path.relpath(target, path.parent), target_is_directory=True)
 
 
-def code_sha256(pattern: str, root: Path = ROOT) -> str:
-    """A hash of the code that runs ``pattern``, blind to comments, docstrings and spacing (inside strings too).
+def code_sha256(pattern: str, root: Path = ROOT, task: str | None = None) -> str:
+    """A hash of the code that runs ``pattern`` on ``task``.
 
+    It is blind to comments, docstrings and spacing (inside strings too).
     A record is stale when this differs from the hash it carries, so rewording a comment must not change it.
     """
-    return files_sha256(RECIPES[pattern].code, root)
+    task = task or RECIPES[pattern].task
+    own = TASKS[task].code if task in TASKS else ()  # of the user's own prompts the code is every recipe's
+    return files_sha256((*RECIPES[pattern].code, *own), root)
 
 
 def files_sha256(globs: tuple[str, ...], root: Path = ROOT) -> str:

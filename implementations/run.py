@@ -29,7 +29,7 @@ from .options import Options
 from .progress import Stages
 from .recipes.arms import STUDENT_LAYERS, Outcome, Setup
 from .record import ArmKind, Model, Record, Serving, Stage, link, write_atomic
-from .registry import ENGINE, RECIPES, Signal
+from .registry import ENGINE, RECIPES, TASKS, Signal
 from .settings import Plan, make_plan, make_task, recipe_of
 from .tasks.task import Item, Task
 from .teachers import committee, embedded
@@ -54,7 +54,7 @@ def execute(options: Options, console: Console) -> tuple[Path, Record]:
     dtype = _check_device(options.device)
     task = make_task(options)
     plan = make_plan(options, task)
-    code, commit = records.code_sha256(options.pattern), environment.commit()
+    code, commit = records.code_sha256(options.pattern, task=task.name), environment.commit()
     engine = records.files_sha256(ENGINE)
     with Workspace(options.workdir, engine, stages, options.device, options.spending, options.processes) as work:
         return _execute(options, console, work, task, plan, dtype, code, commit)
@@ -162,7 +162,7 @@ def _check_device(device: str) -> str:
 
 def _settings(options: Options) -> dict[str, str]:
     """The options that make this another experiment than the recipe's own; where it ran is not among them."""
-    changed = {"gold": options.gold, "student": options.student, "seed": options.seed or None}
+    changed = {"task": options.task, "gold": options.gold, "student": options.student, "seed": options.seed or None}
     changed["assistant"] = options.assistant and options.assistant.resolve().name
     return {name: str(value) for name, value in changed.items() if value is not None}
 
@@ -341,7 +341,13 @@ def _record(
         seeds=plan.seeds,
         machine=environment.machine(),
         packages=environment.packages(),
-        task=records.Task(name=task.name, title=task.title, instruction=task.instruction, **_data(task, plan)),
+        task=records.Task(
+            name=task.name,
+            title=task.title,
+            instruction=task.instruction,
+            source=_source(task),
+            **_data(task, plan),
+        ),
         teacher=teacher,
         student=student,
         arms=[board.arm(kind) for kind in board.arms],
@@ -360,6 +366,12 @@ def _record(
         cascade=cascade,
         verdict=verdict(board, added),
     )
+
+
+def _source(task: Task) -> str | None:
+    """The package that the task's data comes from, and its terms."""
+    data = TASKS[task.name].data if task.name in TASKS else None
+    return str(data) if data else None
 
 
 def _data(task: Task, plan: Plan) -> dict:

@@ -11,9 +11,7 @@ from types import ModuleType
 from .errors import InputError
 from .options import Options
 from .recipes import arms
-from .registry import PLATFORMS, RECIPES
-from .tasks.clinical_production import ClinicalProduction
-from .tasks.clinical_summary import ClinicalSummary
+from .registry import PLATFORMS, RECIPES, TASKS
 from .tasks.own_logs import OwnLogs
 from .tasks.task import Item, Sizes, Task
 from .tasks.user_prompts import UserPrompts
@@ -79,18 +77,18 @@ def recipe_of(options: Options) -> ModuleType:
 
 
 def make_task(options: Options) -> Task:
-    """The pattern's own story, or the user's own prompts or logs; a smoke run's answers are short.
+    """A built-in task, or the user's own prompts or logs; a smoke run's answers are short.
 
-    Raises InputError: prompts or logs that cannot be read.
+    Raises InputError: prompts, logs or data that cannot be had.
     """
     if options.logs:
         task = _own_logs(options)
     elif options.prompts is None:
-        task = story(options.pattern)
+        task = story(options.pattern, options.task)
     else:
         task = UserPrompts(options.prompts, options.instruction, options.max_new_tokens)
     if options.smoke:
-        task.max_new_tokens = SMOKE_TOKENS
+        task.max_new_tokens = min(task.max_new_tokens, SMOKE_TOKENS)
     return task
 
 
@@ -119,9 +117,14 @@ def _own_logs(options: Options) -> OwnLogs:
     )
 
 
-def story(pattern: str) -> Task:
-    """The task by which a pattern is shown where the user brings none."""
-    return ClinicalProduction() if pattern == LOGS else ClinicalSummary()
+def story(pattern: str, task: str | None = None) -> Task:
+    """The built-in ``task``, or the one by which ``pattern`` is shown where the user chooses none.
+
+    Raises InputError when its data cannot be had.
+    """
+    built_in = TASKS[task or RECIPES[pattern].task]
+    name = "".join(word.capitalize() for word in built_in.slug.split("-"))
+    return getattr(import_module(built_in.module), name)()
 
 
 def _steps(items: list[Item], config: TrainConfig) -> int:

@@ -65,7 +65,7 @@ def make_record(**changes: Any) -> Record:
             processor="Abacus <script>", cores=13, memory_gib=3.5, gpu=None, system="Linux", python="3.11.7"
         ),
         "packages": {"torch": "2.13.0"},
-        "task": Task(name="t", title="A made-up task", data_sha256="0" * 64, sizes={"gold": 4321}),
+        "task": Task(name="clinical-summary", title="A made-up task", data_sha256="0" * 64, sizes={"gold": 4321}),
         "teacher": Model(name="Big", parameters=999_000_000, bytes=2_000_000_000, layers=30, dtype="bfloat16"),
         "student": Model(name="Small", parameters=123_000_000, bytes=500_000_000, layers=10, dtype="bfloat16"),
         "arms": [

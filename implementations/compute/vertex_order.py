@@ -17,13 +17,15 @@ from ..errors import InputError
 from ..options import Launch, Machine, Options
 from ..plan import requests_of
 from ..record import ROOT
+from ..registry import RECIPES, TASKS
 from ..settings import make_task
+from ..tasks import packages
 from ..teachers.google_cloud import BUCKET, account
 from ..teachers.open import open_remote
 from ..teachers.teacher import RemoteTeacher, Request
 from ..teachers.wire import needs
 from .package import REQUIREMENTS, pack
-from .vertex_worker import INPUTS
+from .vertex_worker import CACHE, INPUTS
 
 if TYPE_CHECKING:
     from google.cloud.aiplatform_v1.types import CustomJob
@@ -129,10 +131,12 @@ def _storage_sdk() -> str:
 
 
 def _inputs(options: Options) -> dict[str, Path]:
-    """The user's own files that the run reads, by where the job finds them."""
+    """The files that the run reads, by where the job finds them."""
     files: dict[str, Path] = {}
     if options.prompts:
         files[_there("prompts", options.prompts)] = options.prompts
+    elif data := TASKS[options.task or RECIPES[options.pattern].task].data:
+        files[f"{CACHE}{packages.FOLDER}/{data.file}"] = packages.archive(data)
     for kind, option, folder in (
         ("student", "--student", _student_folder(options)),
         ("assistant", "--assistant", options.assistant),
@@ -170,6 +174,7 @@ def _arguments(options: Options, teachers: list[RemoteTeacher], gpus: int) -> li
         "--student": _there("student", student) if student else options.student,
         "--assistant": _there("assistant", options.assistant) if options.assistant else None,
         "--gold": options.gold,
+        "--task": options.task,
         "--prompts": _there("prompts", options.prompts) if options.prompts else None,
         "--instruction": options.instruction or None,
         "--max-new-tokens": options.max_new_tokens if options.prompts else None,

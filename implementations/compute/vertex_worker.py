@@ -6,7 +6,7 @@ there. What never changes once it is whole (a model, a checkpoint) is taken only
 last; any other file is one object, and goes up after the models that it speaks of.
 
     gs://BUCKET/FOLDER/NAME/
-        inputs/         what the launcher sent: prompts, models
+        inputs/         what the launcher sent: prompts, data, models
         work/           the copy of the work folder, its ledger among it
         links.json      the work folder's links, which Cloud Storage has not
         log/            what the run printed, in parts
@@ -31,6 +31,7 @@ from types import FrameType
 from .storage import Folder
 
 INPUTS, WORK, LINKS, LOG, WHOLE = "inputs/", "work/", "links.json", "log/", "WHOLE"
+CACHE = INPUTS + "cache/"  # downloads of the launcher's, so that the machine needs no client for them
 PAUSE = 20.0  # seconds between two looks at what has changed
 LAST_WORDS = 5.0  # seconds; a process that the run had started may hold its output open
 # What is whole or nothing. The embedded model is not among it: every machine unpacks it from its package.
@@ -178,7 +179,8 @@ def main() -> int:
         folder.fetch(blob, Path(name))
     log.add(f"machine  {os.uname().nodename}: {mirror.restore()} files of the work folder are here\n")
     command = [sys.executable, "-m", "implementations.cli", *arguments, "--workdir", WORK]
-    environment = os.environ | {"COLUMNS": "200", "PYTHONUNBUFFERED": "1"}
+    cache = {"XDG_CACHE_HOME": str(Path(CACHE).resolve())}
+    environment = os.environ | cache | {"COLUMNS": "200", "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=environment
     )

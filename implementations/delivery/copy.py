@@ -28,7 +28,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ..errors import InputError
 from ..evaluation.environment import commit
 from ..record import ROOT
-from ..registry import PLATFORMS, RECIPES, Platform, Recipe, cell
+from ..registry import PLATFORMS, RECIPES, TASKS, Platform, Recipe, cell
 from ..settings import story
 from ..tasks.task import Sizes, Task
 
@@ -182,15 +182,19 @@ def _data(module: Path) -> Iterator[Path]:
 def _reduce(whole: Path, package: str, recipes: set[str], platforms: set[str]) -> tuple[list[Path], set[str]]:
     """The modules that are needed of ``package`` in ``whole``, and the packages that they import.
 
-    Its registry and its command line lose what is not among ``recipes``, ``platforms`` and COMMANDS.
+    Its registry and its command line lose what is not among ``recipes``, ``platforms``, the recipes' own tasks and COMMANDS.
     """
     cli, registry = whole / package / "cli.py", whole / package / "registry.py"
     source = _without_commands(cli.read_text("utf-8"))
     cli.write_text(_without_unused(source, {"main"}), "utf-8")
-    source = _without_entries(registry.read_text("utf-8"), {"Recipe": recipes, "Platform": platforms})
+    source = _without_entries(
+        registry.read_text("utf-8"),
+        {"Recipe": recipes, "Platform": platforms, "BuiltIn": {RECIPES[slug].task for slug in recipes}},
+    )
     registry.write_text(source, "utf-8")
     finder = ModuleFinder([str(whole)])
     modules = [RECIPES[slug].module for slug in recipes] + [PLATFORMS[slug].module for slug in platforms]
+    modules += [TASKS[RECIPES[slug].task].module for slug in recipes]
     for module in (f"{package}.cli", *(f"{package}.{module.partition('.')[2]}" for module in modules)):
         finder.import_hook(module)
     asked = {name for path in _files(finder) if path != registry for name in _mentions(path.read_text("utf-8"))}
