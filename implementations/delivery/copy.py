@@ -194,7 +194,7 @@ def _reduce(whole: Path, package: str, recipes: set[str], platforms: set[str]) -
     registry.write_text(source, "utf-8")
     finder = ModuleFinder([str(whole)])
     modules = [RECIPES[slug].module for slug in recipes] + [PLATFORMS[slug].module for slug in platforms]
-    modules += [TASKS[RECIPES[slug].task].module for slug in recipes]
+    modules += [TASKS[slug].module for slug in tasks]
     for module in (f"{package}.cli", *(f"{package}.{module.partition('.')[2]}" for module in modules)):
         finder.import_hook(module)
     asked = {name for path in _files(finder) if path != registry for name in _mentions(path.read_text("utf-8"))}
