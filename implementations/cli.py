@@ -61,11 +61,14 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for scr
     if as_json:
         print(json.dumps(matrix, indent=1))
         return
-    table = Table("pattern", "needs", *PLATFORMS)
+    plain = {"box": None, "padding": (0, 1, 0, 0)}  # fits into 80 columns
+    table = Table("pattern", "needs", *PLATFORMS, **plain)
     for recipe in RECIPES.values():
         table.add_row(recipe.slug, recipe.needs.value, *matrix[recipe.slug].values())
     out.print(table)
-    tasks = Table("task", "what", "data, licence")
+    out.print()
+    tasks = Table("task", "what", "data, licence", **plain)
+    tasks.columns[0].no_wrap = True
     for task in TASKS.values():
         tasks.add_row(task.slug, task.title, str(task.data or "made here; this project's"))
     out.print(tasks)

@@ -187,10 +187,9 @@ def _reduce(whole: Path, package: str, recipes: set[str], platforms: set[str]) -
     cli, registry = whole / package / "cli.py", whole / package / "registry.py"
     source = _without_commands(cli.read_text("utf-8"))
     cli.write_text(_without_unused(source, {"main"}), "utf-8")
-    source = _without_entries(
-        registry.read_text("utf-8"),
-        {"Recipe": recipes, "Platform": platforms, "BuiltIn": {RECIPES[slug].task for slug in recipes}},
-    )
+    tasks = {RECIPES[slug].task for slug in recipes}
+    entries = {"Recipe": recipes, "Platform": platforms, "BuiltIn": tasks}
+    source = _without_entries(registry.read_text("utf-8"), entries)
     registry.write_text(source, "utf-8")
     finder = ModuleFinder([str(whole)])
     modules = [RECIPES[slug].module for slug in recipes] + [PLATFORMS[slug].module for slug in platforms]
