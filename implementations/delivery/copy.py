@@ -182,7 +182,7 @@ def _data(module: Path) -> Iterator[Path]:
 def _reduce(whole: Path, package: str, recipes: set[str], platforms: set[str]) -> tuple[list[Path], set[str]]:
     """The modules that are needed of ``package`` in ``whole``, and the packages that they import.
 
-    Its registry and its command line lose what is not among ``recipes``, ``platforms``, the recipes' own tasks and COMMANDS.
+    Its registry and its command line lose what is not among ``recipes`` with their tasks, ``platforms`` and COMMANDS.
     """
     cli, registry = whole / package / "cli.py", whole / package / "registry.py"
     source = _without_commands(cli.read_text("utf-8"))
