@@ -75,14 +75,11 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for scr
 
 
 Pattern = Annotated[str, typer.Argument(help="A pattern of `distill list`.")]
-Teacher = Annotated[
-    list[str],
-    typer.Option(
-        help="local (the embedded model), local:PATH"
-        + "".join(f", {platform.teacher}" for slug, platform in PLATFORMS.items() if slug != "local")
-        + "; several times for multi-teacher."
-    ),
-]
+TEACHERS = "local (the embedded model), local:PATH" + "".join(
+    f", {platform.teacher}" for slug, platform in PLATFORMS.items() if slug != "local"
+)
+Teacher = Annotated[list[str], typer.Option(help=f"{TEACHERS}; several times for multi-teacher.")]
+OneTeacher = Annotated[str, typer.Option("--teacher", help=f"{TEACHERS}.")]
 Student = Annotated[
     str | None,
     typer.Option(
@@ -322,7 +319,7 @@ def plan(options: Options) -> None:
 def check(
     pattern: Annotated[str, typer.Argument(help="A pattern of the catalogue, with a recipe or without.")],
     prompts: Annotated[Path, typer.Option(help='Your own: JSON lines of {"id", "prompt", "reference"?}.')],
-    teacher: Teacher = "local",
+    teacher: OneTeacher = "local",
     assistant: Assistant = None,
     instruction: Instruction = None,
     max_new_tokens: MaxNewTokens = None,

@@ -16,7 +16,6 @@ from .options import Options
 from .record import RECORDS, Record, load_all
 from .registry import RECIPES
 from .settings import make_plan, make_task
-from .tasks.own_logs import OwnLogs
 from .tasks.task import Item, Task
 from .teachers.answered import AnsweredTeacher
 from .teachers.budget import Budget
@@ -93,7 +92,7 @@ async def _count(teacher: RemoteTeacher, sample: list[Request]) -> int:
 def plan(options: Options, console: Console) -> None:
     """Print what the run will ask, cost and take, and what may be done with it. Raises InputError."""
     task = make_task(options)
-    if isinstance(task, OwnLogs):
+    if options.logs:
         _plan_logs(options, task, console)
         return
     requests = requests_of(options, task)
@@ -162,7 +161,7 @@ def _notes(teacher: RemoteTeacher, requests: list[Request], options: Options) ->
     return lines
 
 
-def _plan_logs(options: Options, task: OwnLogs, console: Console) -> None:
+def _plan_logs(options: Options, task: Task, console: Console) -> None:
     """Nothing is asked; what asking would have cost is known from the log's own tokens."""
     for line in task.notes():
         console.print(line)

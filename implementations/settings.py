@@ -5,19 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 
 from .errors import InputError
 from .options import Options
 from .recipes import arms
-from .registry import PLATFORMS, RECIPES, TASKS
-from .tasks.own_logs import OwnLogs
+from .registry import RECIPES, TASKS
 from .tasks.task import Item, Sizes, Task
 from .tasks.user_prompts import UserPrompts
 from .transfer.config import TrainConfig
 
-LOGS = "production-logs"
 LATENCY_N, RECORD_LATENCY_N = 6, 30  # answers timed at batch 1
 RECORD_SEEDS = 3
 SMOKE_TOKENS = 8
@@ -82,7 +79,7 @@ def make_task(options: Options) -> Task:
     Raises InputError: prompts, logs or data that cannot be had.
     """
     if options.logs:
-        task = _own_logs(options)
+        task = _from_logs(options)
     elif options.prompts is None:
         task = story(options.pattern, options.task)
     else:
@@ -92,29 +89,11 @@ def make_task(options: Options) -> Task:
     return task
 
 
-def _own_logs(options: Options) -> OwnLogs:
-    platform, _, model = options.teacher.partition(":")
-    model = model.partition(":")[2] if platform == "langchain" else model  # which names the provider before it
-    for wrong, message in (
-        (options.pattern != LOGS, f"--logs is what {LOGS} learns from; give that pattern, or leave it out"),
-        (options.prompts is None, "--logs goes with --prompts: experts' answers, at least 8, to some logged prompts"),
-        (
-            platform not in PLATFORMS or not model,
-            f"--logs --teacher {options.teacher}: whose answers? give PLATFORM:MODEL with the model's name in the log",
-        ),
-    ):
-        if wrong:
-            raise InputError(message)
-    return OwnLogs(
-        [Path(path) for path in options.logs],
-        options.logs_format,
-        options.prompts,
-        model,
-        options.instruction or None,
-        options.max_new_tokens,
-        options.redact,
-        cut_off=options.smoke,
-    )
+def _from_logs(options: Options) -> Task:
+    recipe = recipe_of(options)
+    if not hasattr(recipe, "from_logs"):
+        raise InputError(f"--logs: {options.pattern} learns from no log; take production-logs, or leave it out")
+    return recipe.from_logs(options)
 
 
 def story(pattern: str, task: str | None = None) -> Task:

@@ -411,13 +411,14 @@ def test_own_logs_that_teach_nothing_are_one_message(change, message, own, tmp_p
     write(tmp_path / "other.jsonl", [{"id": str(i), "prompt": f"{i}", "reference": "x"} for i in range(8)])
     write(tmp_path / "early.jsonl", (tmp_path / "gold.jsonl").read_text().splitlines()[:3])
     change = [str(part).format(tmp=tmp_path) for part in change]
-    assert distill(monkeypatch, "plan", "production-logs", *own, *change) == 2
+    given = own[:-2] if "--teacher" in change else own
+    assert distill(monkeypatch, "plan", "production-logs", *given, *change) == 2
     shown = " ".join(capsys.readouterr().err.split())
     assert message.format(tmp=tmp_path) in shown
 
 
 def test_logs_are_for_this_pattern(own, monkeypatch, capsys):
     assert distill(monkeypatch, "plan", "sequence-level", *own) == 2
-    assert "--logs is what production-logs learns from" in capsys.readouterr().err
+    assert "--logs: sequence-level learns from no log; take production-logs" in capsys.readouterr().err
     assert distill(monkeypatch, "plan", "production-logs", *own[:2], *own[4:]) == 2
     assert "--logs goes with --prompts: experts' answers" in capsys.readouterr().err

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from ..teachers.langchain import REFUSED, TRUNCATED
+from ..teachers.endings import REFUSED, TRUNCATED
 from ..teachers.teacher import Kind
 
 
@@ -70,7 +70,7 @@ class Logged:
     completion_tokens: int = 0
 
 
-# How generation ended, in the words of all platforms, small letters; TRUNCATED and REFUSED are langchain.py's.
+# More of these than a teacher meets: a log holds calls of other kinds too.
 COMPLETE = {"stop", "end_turn", "stop_sequence", "eos", "eos_token", "complete", "completed"}
 TOOL_USE = {"tool_calls", "tool_use", "function_call", "malformed_tool_use", "malformed_function_call"}
 TOOL_USE |= {"unexpected_tool_call", "too_many_tool_calls"}

@@ -11,15 +11,15 @@ import json
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
 from ..errors import InputError
-from ..registry import LOG_FORMATS
+from . import anthropic, bedrock, langsmith, openai, vertex
 from .logged import Left, Logged, Skipped
 
-FORMATS = {name: import_module(f"{__package__}.{name}") for name in LOG_FORMATS}
+# By what --logs-format says; see LOG_FORMATS of the registry.
+FORMATS = {"bedrock": bedrock, "openai": openai, "anthropic": anthropic, "langsmith": langsmith, "vertex": vertex}
 # Whose log is written how, by the platform or by a gateway before it. Ollama and local servers speak OpenAI's API.
 OF_PLATFORM = {
     "local": "openai",

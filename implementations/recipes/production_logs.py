@@ -21,11 +21,15 @@ that were made up by hand, every condition alike: are logs any better than that,
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+from ..errors import InputError
 from ..logs.read import OF_PLATFORM, Tally, read
 from ..logs.select import Selected, select, usable
 from ..logs.serve import write_log
+from ..options import Options
 from ..record import ArmKind
+from ..registry import PLATFORMS
 from ..tasks.own_logs import OwnLogs
 from ..teachers.teacher import Teacher
 from .arms import Arms, Lesson, Outcome, Setup, Simpler
@@ -36,6 +40,31 @@ SIMPLER = Simpler("sequence-level", "Student on hand-made prompts")
 def run(setup: Setup) -> Outcome:
     """Run every arm for every seed. Raises InputError, with everything earned kept, when answers are missing."""
     return _from_own_logs(setup) if isinstance(setup.task, OwnLogs) else _from_the_story(setup)
+
+
+def from_logs(options: Options) -> OwnLogs:
+    """The user's own logs as a task. Raises InputError where they, or what goes with them, cannot be used."""
+    platform, _, model = options.teacher.partition(":")
+    model = model.partition(":")[2] if platform == "langchain" else model  # which names the provider before it
+    for wrong, message in (
+        (options.prompts is None, "--logs goes with --prompts: experts' answers, at least 8, to some logged prompts"),
+        (
+            platform not in PLATFORMS or not model,
+            f"--logs --teacher {options.teacher}: whose answers? give PLATFORM:MODEL with the model's name in the log",
+        ),
+    ):
+        if wrong:
+            raise InputError(message)
+    return OwnLogs(
+        [Path(path) for path in options.logs],
+        options.logs_format,
+        options.prompts,
+        model,
+        options.instruction or None,
+        options.max_new_tokens,
+        options.redact,
+        cut_off=options.smoke,
+    )
 
 
 def _from_own_logs(setup: Setup) -> Outcome:

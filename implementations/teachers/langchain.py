@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from ..errors import InputError
 from ..registry import PLATFORMS
+from .endings import REFUSED, TRUNCATED
 from .teacher import Answer, Busy, Dropped, Rejected, Request
 from .wire import failure, is_here, kind_of, lost, needs, no_logprobs, said
 
@@ -37,11 +38,6 @@ ENDPOINTS = {
     "ollama": (("OLLAMA_HOST",), ""),
 }
 LIMITS = ("max_tokens", "num_predict", "max_output_tokens")  # what chat models call the most new tokens
-TRUNCATED = {"length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"}
-REFUSED = {
-    "content_filter", "content_filtered", "refusal", "guardrail_intervened",
-    "safety", "recitation", "blocklist", "prohibited_content", "spii",
-}  # fmt: skip
 SPENT = "the token limit was spent before any text; a model that thinks needs a higher one"
 
 
