@@ -57,15 +57,16 @@ def test_order_of_files_does_not_matter() -> None:
 def test_every_file_is_there() -> None:
     assert set(render(with_records(measured(), measured(own=True)))) == {
         "index.md",
-        "references.md",
+        "index.json",
+        *("llms.txt", "llms-full.txt", "robots.txt", "feed.xml"),
+        *("references.md", "references.bib", "references.csl.json"),
         "patterns/index.md",
-        "patterns/sequence-level.md",
-        "patterns/sequence-level.json",
+        *(f"patterns/sequence-level.{ending}" for ending in ("md", "txt", "json", "bib", "csl.json")),
         "glossary/index.md",
-        "glossary/student.md",
-        "glossary/student.json",
-        "glossary/teacher.md",
-        "glossary/teacher.json",
+        *(f"glossary/{slug}.{ending}" for slug in ("student", "teacher") for ending in ("md", "txt", "json")),
+        *("glossary/student-model.html", "glossary/teacher-model.html"),  # aliases
+        *(f"schemas/{kind}.json" for kind in ("index", "pattern", "term", "record")),
+        *(f"schemas/source/{kind}.json" for kind in ("pattern", "term", "references", "vocabulary")),
         "records/made-up.json",
         "records/own/made-up.json",
     }
@@ -229,7 +230,7 @@ def test_alike_references_get_letters() -> None:
 def test_term_json_has_every_field_and_the_citation() -> None:
     pages = render(replace(load(GOOD)[0], site_url="https://example.org/c/"))
     data = json.loads(pages["glossary/teacher.json"])
-    assert list(data) == [*Term.model_fields, "citation"]
+    assert list(data) == ["$schema", *Term.model_fields, "citation"]
     assert list(data["citation"]) == list(Citation.model_fields)
     assert data["citation"]["json_url"] == "https://example.org/c/glossary/teacher.json"
     assert data["citation"]["html_url"] == "https://example.org/c/glossary/teacher.html"
@@ -240,7 +241,7 @@ def test_term_json_has_every_field_and_the_citation() -> None:
 
 def test_pattern_json_has_every_field_and_what_is_computed() -> None:
     data = json.loads(render(with_records(measured()))["patterns/sequence-level.json"])
-    assert data.keys() == {*Pattern.model_fields, "url", "records", "references"}
+    assert data.keys() == {"$schema", *Pattern.model_fields, "citation", "records", "references"}
     assert data["implementation"]["platforms"]["local"]["status"] == "direct"
     assert data["implementation"]["platforms"]["claude"]["status"] == "direct"
     assert data["when_to_use"][0]["criterion"] == {"dimension": "labels", "in": ["few"]}
