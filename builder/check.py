@@ -184,7 +184,7 @@ def _term(catalogue: Catalogue, source: Source, slug: str, term: Term, cited: se
 def _names(catalogue: Catalogue) -> Iterator[Problem]:
     """A name must lead to one pattern alone, or one term, for each alias has an address that leads to its page."""
     for folder, models, field in (("patterns", catalogue.patterns, "title"), ("glossary", catalogue.terms, "term")):
-        owners = {"index": "the index"}
+        owners = {"index": INDEX}
         for slug, model in models.items():
             name = getattr(model, field)
             owners |= dict.fromkeys((slug, name.casefold(), slug_of(name)), slug)
@@ -194,7 +194,8 @@ def _names(catalogue: Catalogue) -> Iterator[Problem]:
                 name, keys = alias.casefold(), {alias.casefold(), slug_of(alias)} - {""}
                 other = next((owners[key] for key in sorted(keys) if owners.get(key, slug) != slug), None)
                 if other:
-                    yield source.problem(("aliases", i), f"“{alias}” is a name of {other}", "keep it with one of them")
+                    mend = "remove it" if other == INDEX else "keep it with one of them"
+                    yield source.problem(("aliases", i), f"“{alias}” is a name of {other}", mend)
                 elif name in own:
                     yield source.problem(
                         ("aliases", i), f"“{alias}” is a name of this {KINDS[folder]} already", "remove it"
@@ -203,6 +204,7 @@ def _names(catalogue: Catalogue) -> Iterator[Problem]:
                 own.add(name)
 
 
+INDEX = "the list of all"
 KINDS = {"patterns": "pattern", "glossary": "term"}
 
 

@@ -396,6 +396,9 @@ class Twin(PlainText, Page):
     planned_mark = " (planned)"
     unmeasured = "(not measured yet)"
 
+    def render(self, template: str, **context: Any) -> str:
+        return re.sub(r"\n{3,}", "\n\n", super().render(template, **context))
+
     def to(self, path: str) -> Markup:
         return Markup(page_url(self.catalogue, path))
 
