@@ -197,11 +197,11 @@ def _names(catalogue: Catalogue) -> Iterator[Problem]:
                     mend = "remove it" if other == INDEX else "keep it with one of them"
                     yield source.problem(("aliases", i), f"“{alias}” is a name of {other}", mend)
                 elif name in own:
-                    yield source.problem(
-                        ("aliases", i), f"“{alias}” is a name of this {KINDS[folder]} already", "remove it"
-                    )
-                owners = dict.fromkeys(keys, slug) | owners
+                    what = f"“{alias}” is a name of this {KINDS[folder]} already"
+                    yield source.problem(("aliases", i), what, "remove it")
                 own.add(name)
+                for key in keys:
+                    owners.setdefault(key, slug)
 
 
 INDEX = "the list of all"

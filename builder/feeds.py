@@ -31,7 +31,7 @@ class Change(NamedTuple):
     id: str
     title: str
     text: str
-    page: str
+    link: str
 
 
 def changes(catalogue: Catalogue) -> list[Change]:
@@ -45,7 +45,7 @@ def _of_pattern(catalogue: Catalogue, pattern: Pattern) -> Iterator[Change]:
     page, title = page_url(catalogue, page_path(pattern)), plain(pattern.title)
     for item in pattern.history:
         address = f"{page}#version-{item.version}"
-        yield Change(item.date, address, f"{title}, version {item.version}", plain(item.change), page)
+        yield Change(item.date, address, f"{title}, version {item.version}", plain(item.change), address)
 
 
 def _of_term(catalogue: Catalogue, term: Term) -> Iterator[Change]:
@@ -77,7 +77,7 @@ def feed(catalogue: Catalogue) -> str:
         _add(entry, "id", change.id)
         _add(entry, "title", change.title)
         _add(entry, "updated", _moment(change.date))
-        _add(entry, "link", rel="alternate", type="text/html", href=change.page)
+        _add(entry, "link", rel="alternate", type="text/html", href=change.link)
         _add(entry, "summary", change.text)
     ElementTree.indent(root, " ")
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"

@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 import jinja2
 import pytest
 import yaml
-from builder_samples import GOOD, ROOT, load, load_hostile, measured
+from builder_samples import GOOD, ROOT, estimate, load, load_hostile, measured
 from jsonschema import Draft202012Validator
 from markdown_it import MarkdownIt
 from pybtex.database import parse_string
@@ -211,6 +211,13 @@ def test_twin_without_a_record_says_so() -> None:
     assert "It kept (not measured yet) of the quality." in text and "Not measured yet: no record" in text
 
 
+def test_twin_has_a_cascades_curve() -> None:
+    point = {"share": 0.25, "quality": estimate(0.654), "at_random": estimate(0.543)}
+    cascade = {"score": "entropy", "deferred": {}, "added": estimate(0.111), "curve": [point]}
+    text = render(sample(records=[measured(cascade=cascade)]))["patterns/sequence-level.txt"]
+    assert "| 25% | 65.4% | 63.4% to 67.4% | 54.3% |" in text
+
+
 def test_full_text_is_every_twin(pages: dict[str, str]) -> None:
     for path, text in twins(pages).items():
         if "/" in path:
@@ -278,7 +285,9 @@ def test_feed_is_valid_atom(pages: dict[str, str]) -> None:
         assert (element.findtext(f"{ATOM}title") or "").strip()
         days.append(datetime.fromisoformat(element.findtext(f"{ATOM}updated") or ""))
         assert days[-1].tzinfo
-        assert element.find(f"{ATOM}link[@rel='alternate']").get("href", "").removeprefix(SITE) in map(built, pages)
+        page, _, anchor = element.find(f"{ATOM}link[@rel='alternate']").get("href", "").partition("#")
+        source = pages[page.removeprefix(SITE).replace(".html", ".md")]
+        assert not anchor or f'<a id="{anchor}">' in source
     assert days[1:] == sorted(days[1:], reverse=True) and days[0] >= days[1]
     assert len(set(ids(pages["feed.xml"]))) == len(ids(pages["feed.xml"]))
 
