@@ -1,7 +1,7 @@
 """The catalogue as pages. Pure: a Catalogue in, `{path: content}` out; nothing is read or written.
 
 Text from YAML reaches a page only through `prose.Writer`, which encodes it, and every other value through the
-templates' `finalize`, which encodes it too. Only the templates themselves and this module write markup.
+templates' `finalize`, which encodes it too. Only the templates themselves, this module and feeds.py write markup.
 """
 
 from __future__ import annotations
