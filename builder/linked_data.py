@@ -1,4 +1,4 @@
-"""schema.org's description of each page, as JSON-LD (https://schema.org, version 29). Pure: it returns plain data."""
+"""schema.org's description of each page, as JSON-LD (https://schema.org). Pure: it returns plain data."""
 
 from __future__ import annotations
 
