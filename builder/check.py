@@ -26,6 +26,7 @@ from pydantic import BaseModel
 from implementations.registry import PLATFORMS, RECIPES
 
 from . import diagram, figures, prose
+from .aliases import slug_of
 from .load import RECORD_MEND, RECORDS, Catalogue, Path_, Problem, Source
 from .models import Direction, Pattern, Prose, Term
 from .prose import Cite, Code, Figure, Link, Text
@@ -181,17 +182,30 @@ def _term(catalogue: Catalogue, source: Source, slug: str, term: Term, cited: se
 
 
 def _names(catalogue: Catalogue) -> Iterator[Problem]:
-    """A name must lead to one term alone."""
-    owners = {term.term.casefold(): slug for slug, term in catalogue.terms.items()}
-    for slug, term in catalogue.terms.items():
-        source, own = catalogue.source("glossary", slug), {term.term.casefold()}
-        for i, alias in enumerate(term.aliases):
-            name = alias.casefold()
-            if (owner := owners.setdefault(name, slug)) != slug:
-                yield source.problem(("aliases", i), f"“{alias}” is a name of {owner}", "keep it with one of them")
-            elif name in own:
-                yield source.problem(("aliases", i), f"“{alias}” is a name of this term already", "remove it")
-            own.add(name)
+    """A name must lead to one pattern alone, or one term, for each alias has an address that leads to its page."""
+    for folder, models, field in (("patterns", catalogue.patterns, "title"), ("glossary", catalogue.terms, "term")):
+        owners = {"index": INDEX}
+        for slug, model in models.items():
+            name = getattr(model, field)
+            owners |= dict.fromkeys((slug, name.casefold(), slug_of(name)), slug)
+        for slug, model in models.items():
+            source, own = catalogue.source(folder, slug), {getattr(model, field).casefold()}
+            for i, alias in enumerate(model.aliases):
+                name, keys = alias.casefold(), {alias.casefold(), slug_of(alias)} - {""}
+                other = next((owners[key] for key in sorted(keys) if owners.get(key, slug) != slug), None)
+                if other:
+                    mend = "remove it" if other == INDEX else "keep it with one of them"
+                    yield source.problem(("aliases", i), f"“{alias}” is a name of {other}", mend)
+                elif name in own:
+                    what = f"“{alias}” is a name of this {KINDS[folder]} already"
+                    yield source.problem(("aliases", i), what, "remove it")
+                own.add(name)
+                for key in keys:
+                    owners.setdefault(key, slug)
+
+
+INDEX = "the list of all"
+KINDS = {"patterns": "pattern", "glossary": "term"}
 
 
 # ------------------------------------------------------------------------------------------------- records

@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from pydantic import TypeAdapter
 from rich.console import Console
 from rich.text import Text
 
 from .check import check as check_catalogue
+from .data import SOURCES
+from .data import schema as json_schema
 from .load import Catalogue, Problem, read
-from .models import Key, Pattern, Reference, Term, Vocabulary
 from .render import render as render_catalogue
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
-SCHEMAS = {"pattern": Pattern, "term": Term, "vocabulary": Vocabulary, "references": dict[Key, Reference]}
 DOCS = "site_overrides/docs"
 
 Root = Annotated[Path, typer.Option("--root", file_okay=False, help="The folder that holds patterns/ and glossary/.")]
@@ -89,12 +88,12 @@ def serve(
 
 @app.command()
 def schema(
-    kind: Annotated[str, typer.Argument(help=f"One of {', '.join(SCHEMAS)}.")] = "pattern",
+    kind: Annotated[str, typer.Argument(help=f"One of {', '.join(SOURCES)}.")] = "pattern",
 ) -> None:
     """Print the JSON Schema of one kind of file."""
-    if kind not in SCHEMAS:
-        _fail(f"there is no schema “{kind}”; choose one of {', '.join(SCHEMAS)}")
-    print(json.dumps(TypeAdapter(SCHEMAS[kind]).json_schema(), indent=1, ensure_ascii=False))
+    if kind not in SOURCES:
+        _fail(f"there is no schema “{kind}”; choose one of {', '.join(SOURCES)}")
+    print(json.dumps(json_schema(SOURCES[kind]), indent=1, ensure_ascii=False))
 
 
 def _load(root: Path, records: Path | None) -> Catalogue:

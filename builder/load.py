@@ -306,6 +306,9 @@ class _Builder:
         self.source.values[path] = (mark.line + 1, mark.column + 1)
         if isinstance(event, yaml.ScalarEvent):
             self.source.spans[path] = (mark.index, event.end_mark.index)
+            if control := CONTROL.search(event.value):
+                what = f"the text holds the control character U+{ord(control[0]):04X}"
+                raise Refused(mark, what, "write it without, or with a space", path)
             return core(event.value) if event.implicit[0] else event.value
         if isinstance(event, yaml.SequenceStartEvent):
             return self.sequence(path)
@@ -336,6 +339,8 @@ class _Builder:
         return data
 
 
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+"""What XML cannot hold, and what some readers take for a line's end."""
 NULL = {"", "~", "null", "Null", "NULL"}
 BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")

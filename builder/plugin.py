@@ -13,6 +13,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.plugins import BasePlugin, get_plugin_logger
 from mkdocs.structure.files import File, Files, InclusionLevel
+from mkdocs.structure.pages import Page
 
 from .check import check
 from .load import Problem, read
@@ -66,6 +67,10 @@ class CataloguePlugin(BasePlugin[CatalogueConfig]):
             file.edit_uri = _origin(path)
             files.append(file)
         return files
+
+    def on_page_markdown(self, _: str, *, page: Page, **__: Any) -> None:
+        """The sitemap says when a page's content changed, not when the site was built."""
+        page.update_date = page.meta.get("updated", page.update_date)
 
     def on_page_content(self, html: str, **_: Any) -> str:
         """Under `serve`, what is wrong stands on top of every page, which is the last that was right."""

@@ -1,7 +1,7 @@
 """The catalogue as pages. Pure: a Catalogue in, `{path: content}` out; nothing is read or written.
 
 Text from YAML reaches a page only through `prose.Writer`, which encodes it, and every other value through the
-templates' `finalize`, which encodes it too. Only the templates themselves and this module write markup.
+templates' `finalize`, which encodes it too. Only the templates themselves, this module and feeds.py write markup.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import html
 import json
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,17 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
-from implementations.registry import PLATFORMS, RECIPES, CellStatus, Signal, cell
+from implementations.registry import PLATFORMS, RECIPES, CellStatus, Signal
 
-from . import diagram, figures
+from . import data, diagram, feeds, figures, linked_data, twin
+from .bibliography import OTHERS, bibtex, csl
 from .check import headline, texts
-from .load import Catalogue, Measured
-from .models import Citation, Direction, Pattern, Planned, Reference, Term
-from .prose import Cite, Figure, Writer, escape, nodes, plain
+from .data import beside, citation, page_url, record_path, records_of, status, works
+from .load import Catalogue
+from .models import Direction, Pattern, Planned, Reference, Term
+from .prose import Cite, Figure, Writer, escape, plain
 from .results import Results, day
+from .twin import PlainText
 
 TEMPLATES = {path.name: path.read_text("utf-8") for path in sorted((Path(__file__).parent / "templates").glob("*.j2"))}
 SIGNALS = {
@@ -37,20 +40,21 @@ SIGNALS = {
 }
 
 
-def _finalize(value: Any) -> Any:
-    """Whatever a template prints is encoded for Markdown and HTML, unless it is markup already."""
-    return value if isinstance(value, Markup) else Markup(escape(str(value)))
+def _environment(encode: Callable[[str], str]) -> jinja2.Environment:
+    """Whatever a template prints is encoded, unless it is markup already."""
+    return jinja2.Environment(
+        loader=jinja2.DictLoader(TEMPLATES),
+        autoescape=True,
+        finalize=lambda value: value if isinstance(value, Markup) else Markup(encode(str(value))),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
 
 
-ENVIRONMENT = jinja2.Environment(
-    loader=jinja2.DictLoader(TEMPLATES),
-    autoescape=True,
-    finalize=_finalize,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-)
+ENVIRONMENT = _environment(escape)  # Markdown and HTML, for a builder of sites
+PLAIN = _environment(twin.escape)  # Markdown that is read as it stands
 
 
 def render(catalogue: Catalogue) -> dict[str, str]:
@@ -63,12 +67,36 @@ def render(catalogue: Catalogue) -> dict[str, str]:
     }
     for slug, pattern in catalogue.patterns.items():
         out[f"patterns/{slug}.md"] = PatternPage(catalogue, pattern).render("pattern.md.j2")
-        out[f"patterns/{slug}.json"] = _json(pattern_data(catalogue, pattern))
     for slug, term in catalogue.terms.items():
         out[f"glossary/{slug}.md"] = TermPage(catalogue, term).render("term.md.j2")
-        out[f"glossary/{slug}.json"] = _json(term_data(catalogue, term))
-    for measured in catalogue.records:
-        out[record_path(measured)] = measured.record.model_dump_json(indent=1) + "\n"
+    return {**feeds.files(catalogue), **out, **data.files(catalogue), **_twins(catalogue), **_works(catalogue)}
+
+
+def _twins(catalogue: Catalogue) -> dict[str, str]:
+    """Each pattern and term as plain Markdown, a list of them (https://llmstxt.org), and all of them in one file."""
+    patterns = {
+        f"patterns/{slug}.txt": PatternTwin(catalogue, pattern).render("pattern.txt.j2")
+        for slug, pattern in sorted(catalogue.patterns.items())
+    }
+    terms = {
+        f"glossary/{slug}.txt": TermTwin(catalogue, term).render("term.txt.j2")
+        for slug, term in sorted(catalogue.terms.items())
+    }
+    contents = Twin(catalogue, "llms.md").render("llms.txt.j2")
+    head = contents.split("\n## ")[0].rstrip() + "\n"
+    full = "\n---\n\n".join([head, *patterns.values(), *terms.values()])
+    return {**patterns, **terms, "llms.txt": contents, "llms-full.txt": full}
+
+
+def _works(catalogue: Catalogue) -> dict[str, str]:
+    """Every work for a reference manager, and those of each pattern."""
+    pages = {"references.md": sorted(catalogue.references)}
+    for slug, pattern in catalogue.patterns.items():
+        pages[f"patterns/{slug}.md"] = works(pattern)
+    out = {}
+    for page, keys in pages.items():
+        cited = {key: catalogue.references[key] for key in keys if key in catalogue.references}
+        out[beside(page, ".bib")], out[beside(page, ".csl.json")] = bibtex(cited), csl(cited)
     return out
 
 
@@ -84,97 +112,21 @@ def navigation(catalogue: Catalogue) -> list[Any]:
     ]
 
 
-def record_path(measured: Measured) -> str:
-    return f"records/{'own/' if measured.own else ''}{measured.name}.json"
-
-
-def _json(data: Any) -> str:
-    return json.dumps(data, ensure_ascii=False, indent=1) + "\n"
-
-
-# ---------------------------------------------------------------------------------------------- data files
-
-
-def page_url(catalogue: Catalogue, path: str) -> str:
-    """The public address of a page or file."""
-    return catalogue.site_url + path.removesuffix(".md") + (".html" if path.endswith(".md") else "")
-
-
-def citation(catalogue: Catalogue, term: Term) -> Citation:
-    page = page_url(catalogue, f"glossary/{term.slug}.md")
-    publication = catalogue.vocabulary.publication.model_dump() if catalogue.vocabulary else {}
-    links = {"canonical_url": page, "html_url": page, "json_url": page.removesuffix(".html") + ".json"}
-    return Citation.model_construct(**links, **publication)
-
-
-def term_data(catalogue: Catalogue, term: Term) -> dict[str, Any]:
-    return {**term.model_dump(mode="json", by_alias=True), "citation": citation(catalogue, term).model_dump()}
-
-
-def pattern_data(catalogue: Catalogue, pattern: Pattern) -> dict[str, Any]:
-    """The pattern as written, with what is computed about it."""
-    data = pattern.model_dump(mode="json", by_alias=True)
-    for slug, note in data["implementation"]["platforms"].items():
-        state = status(pattern.slug, slug)
-        data["implementation"]["platforms"][slug] = {"status": state, "note": note}
-    used = works(pattern)
-    return {
-        **data,
-        "url": page_url(catalogue, f"patterns/{pattern.slug}.md"),
-        "records": [
-            {
-                "url": catalogue.site_url + record_path(m),
-                "committed": not m.own,
-                "smoke": m.record.smoke,
-                "stale": m.stale,
-                "date": m.record.date.isoformat(),
-                "platform": m.record.platform,
-                "retention": m.record.retention.model_dump(),
-                "speedup": m.record.speedup,
-                "verdict": m.record.verdict.model_dump(mode="json"),
-            }
-            for m in records_of(catalogue, pattern.slug)
-        ],
-        "references": {
-            key: catalogue.references[key].model_dump(mode="json", by_alias=True, exclude_none=True)
-            for key in used
-            if key in catalogue.references
-        },
-    }
-
-
-def status(pattern: str, platform: str) -> CellStatus:
-    """How a pattern runs on a platform: computed, never written."""
-    if pattern not in RECIPES or platform not in PLATFORMS:
-        return CellStatus.NOT_YET
-    return cell(RECIPES[pattern], PLATFORMS[platform])
-
-
-def records_of(catalogue: Catalogue, slug: str) -> list[Measured]:
-    """A pattern's records: the one its text quotes first, then newest first; smoke runs last."""
-    first = headline(catalogue, slug)
-    found = [m for m in catalogue.records if m.record.pattern == slug]
-    return sorted(found, key=lambda m: (m is not first, m.record.smoke, -m.record.date.timestamp()))
-
-
-def works(model: Pattern | Term) -> list[str]:
-    """Keys of the works that a page cites, in the order of their first mention."""
-    refs = [ref.reference for ref in model.refs] if isinstance(model, Term) else []
-    cited = [k for _, t in texts(model) for n in nodes(t) if isinstance(n, Cite) for k, _ in n.works]
-    return list(dict.fromkeys([*cited, *refs]))
-
-
 # ------------------------------------------------------------------------------------------------- pages
 
 
 class Page(Writer):
     """One page: where it stands, what it links to, and how its text becomes Markdown."""
 
+    environment = ENVIRONMENT
+    planned_mark = ' <span class="dp-tag dp-tag--planned">planned</span>'
+    unmeasured = '<span class="dp-tag dp-tag--none">not measured yet</span>'
+
     def __init__(self, catalogue: Catalogue, path: str) -> None:
         self.catalogue, self.path = catalogue, path
 
     def render(self, template: str, **context: Any) -> str:
-        text = ENVIRONMENT.get_template(template).render(page=self, catalogue=self.catalogue, **context)
+        text = self.environment.get_template(template).render(page=self, catalogue=self.catalogue, **context)
         return "\n".join(line.rstrip() for line in text.splitlines()).strip() + "\n"
 
     # -- text
@@ -196,12 +148,12 @@ class Page(Writer):
     def link(self, label: str, target: str) -> str:
         kind, _, rest = target.partition(":")
         if kind in ("https", "http"):
-            return f"[{label}]({quote(target, safe=':/?#@!$&+,;=%~-.')})"
+            return f"[{label}]({quote(target, safe=ADDRESS)})"
         if kind == "term" and rest in self.catalogue.terms:
             return f"[{label}]({self.to(f'glossary/{rest}.md')})"
         if kind == "pattern" and rest in self.catalogue.patterns:
             return f"[{label}]({self.to(f'patterns/{rest}.md')})"
-        return f'{label} <span class="dp-tag dp-tag--planned">planned</span>' if kind == "pattern" else label
+        return label + self.planned_mark if kind == "pattern" else label
 
     def cite(self, node: Cite) -> str:
         def one(key: str, locator: str | None) -> str:
@@ -211,7 +163,38 @@ class Page(Writer):
         return '<span class="dp-cites">' + " ".join(one(*work) for work in node.works) + "</span>"
 
     def figure(self, node: Figure) -> str:
-        return UNMEASURED
+        return self.unmeasured
+
+    # -- for machines, in the page's head
+
+    def front(self) -> Markup:
+        """What the front matter says beside title and description. The theme writes it into the page's head."""
+        linked = self.linked_data()
+        lines = {
+            "updated": self.updated(),
+            "alternate": self.alternates(),
+            **({"linked_data": linked} if linked else {}),
+        }
+        return Markup("\n".join(f"{name}: {_front(value)}" for name, value in lines.items()))
+
+    def updated(self) -> str:
+        return data.updated(self.catalogue)
+
+    def alternates(self) -> list[dict[str, str]]:
+        """The same content in other forms: address, media type and a title."""
+        if self.path == "references.md":
+            return [self._beside(".bib", "application/x-bibtex", "BibTeX"), self._beside(".csl.json", CSL, "CSL-JSON")]
+        return [{"href": self.to(data.INDEX), "type": "application/json", "title": "The catalogue as JSON"}]
+
+    def _beside(self, ending: str, kind: str, title: str) -> dict[str, str]:
+        return {"href": posixpath.basename(beside(self.path, ending)), "type": kind, "title": title}
+
+    def twins(self) -> list[dict[str, str]]:
+        json_ = self._beside(".json", "application/json", "This page as JSON")
+        return [json_, self._beside(".txt", "text/markdown", "This page as plain Markdown")]
+
+    def linked_data(self) -> dict[str, Any] | None:
+        return linked_data.glossary(self.catalogue) if self.path == "glossary/index.md" else None
 
     # -- references
 
@@ -276,7 +259,9 @@ class Page(Writer):
         return [(platform.title, status(slug, platform.slug)) for platform in PLATFORMS.values()]
 
 
-UNMEASURED = '<span class="dp-tag dp-tag--none">not measured yet</span>'
+ADDRESS = ":/?#@!$&+,;=%~-."
+"""What an address may hold as it stands."""
+CSL = "application/vnd.citationstyles.csl+json"
 
 
 class PatternPage(Page):
@@ -290,16 +275,33 @@ class PatternPage(Page):
     def render(self, template: str, **context: Any) -> str:
         return super().render(template, pattern=self.pattern, words=self.catalogue.vocabulary, **context)
 
-    def figure(self, node: Figure) -> str:
-        if self.first is None:
-            return UNMEASURED
+    def value(self, node: Figure) -> str | None:
+        """A figure as the record has it; None if it has none."""
         try:
-            text = figures.write(figures.read(self.first.record, node.path), node.format)
+            return figures.write(figures.read(self.first.record, node.path), node.format) if self.first else None
         except figures.FigureError:
-            return UNMEASURED
+            return None
+
+    def figure(self, node: Figure) -> str:
+        text = self.value(node)
+        if text is None:
+            return self.unmeasured
         kind = "stale" if self.first.stale else "own" if self.first.own else "measured"
         title = escape(self.first.source)
         return f'<span class="dp-figure dp-figure--{kind}" title="{title}">{escape(text)}</span>'
+
+    def updated(self) -> str:
+        return data.updated(self.catalogue, self.pattern)
+
+    def alternates(self) -> list[dict[str, str]]:
+        return [
+            *self.twins(),
+            self._beside(".bib", "application/x-bibtex", "Its references as BibTeX"),
+            self._beside(".csl.json", CSL, "Its references as CSL-JSON"),
+        ]
+
+    def linked_data(self) -> dict[str, Any]:
+        return linked_data.pattern(self.catalogue, self.pattern)
 
     def answers(self, name: str) -> list[tuple[str, list[str]]]:
         """Each criterion of a list as a dimension's title and the answers that fit."""
@@ -367,19 +369,14 @@ class TermPage(Page):
         cite = citation(self.catalogue, self.term)
         return super().render(template, term=self.term, citation=cite, **context)
 
-    def linked_data(self) -> Markup:
-        """A schema.org DefinedTerm, for the page's head. JSON is YAML, so front matter takes it."""
-        cite = citation(self.catalogue, self.term)
-        data = {
-            "@context": "https://schema.org",
-            "@type": "DefinedTerm",
-            "name": plain(self.term.term),
-            "alternateName": list(self.term.aliases),
-            "description": plain(self.term.short),
-            "url": cite.canonical_url,
-            "inDefinedTermSet": self.catalogue.site_url + "glossary/index.html",
-        }
-        return Markup(json.dumps(data))
+    def updated(self) -> str:
+        return self.term.updated
+
+    def alternates(self) -> list[dict[str, str]]:
+        return self.twins()
+
+    def linked_data(self) -> dict[str, Any]:
+        return linked_data.term(self.catalogue, self.term)
 
     def works(self) -> list[tuple[str, str | None, str | None]]:
         notes = {ref.reference: (ref.locator, ref.note) for ref in self.term.refs}
@@ -390,6 +387,59 @@ class TermPage(Page):
         """Patterns whose text links to this term."""
         target = f"](term:{self.term.slug})"
         return [p for p in self.patterns() if any(target in text for _, text in texts(p))]
+
+
+class Twin(PlainText, Page):
+    """A page as plain Markdown, served beside it. Its addresses are whole, for it is read far from here."""
+
+    environment = PLAIN
+    planned_mark = " (planned)"
+    unmeasured = "(not measured yet)"
+
+    def render(self, template: str, **context: Any) -> str:
+        return re.sub(r"\n{3,}", "\n\n", super().render(template, **context))
+
+    def to(self, path: str) -> Markup:
+        return Markup(page_url(self.catalogue, path))
+
+    def beside(self, ending: str) -> Markup:
+        return self.to(beside(self.path, ending))
+
+    def twin(self, model: Pattern | Term) -> Markup:
+        return self.to(beside(data.page_path(model), ".txt"))
+
+    def words(self, text: str) -> Markup:
+        """The words of a text without links and figures."""
+        return Markup(twin.escape(plain(text)))
+
+    def cite(self, node: Cite) -> str:
+        named = [self.labels.get(key, key) + (f", {locator}" if locator else "") for key, locator in node.works]
+        return f"({twin.escape('; '.join(named))})"
+
+    def reference(self, key: str) -> Markup:
+        ref = self.catalogue.references[key]
+        parts = [f"{_people(ref)} ({ref.issued})", ref.title, ref.container_title, ref.publisher]
+        return Markup(f"{twin.escape('. '.join(filter(None, parts)))}. <{quote(ref.URL, safe=ADDRESS)}>")
+
+
+class PatternTwin(Twin, PatternPage):
+    def figure(self, node: Figure) -> str:
+        return twin.escape(self.value(node) or self.unmeasured)
+
+    def render(self, template: str, **context: Any) -> str:
+        return super().render(template, citation=citation(self.catalogue, self.pattern), **context)
+
+    def cells_of(self, part: dict[str, Any]) -> list[list[str]]:
+        """The rows of a record's table, as text."""
+        written = [[f"{v.text} ({v.low} to {v.high})" if v else "–" for v in values] for _, _, values in part["rows"]]
+        return [[title, *values] for (title, _, _), values in zip(part["rows"], written, strict=True)]
+
+    def source(self) -> Markup:
+        return Markup(twin.indented(self.pattern.architecture.diagram))
+
+
+class TermTwin(Twin, TermPage):
+    pass
 
 
 def _titled(model: Any) -> list[tuple[str, Any]]:
@@ -405,27 +455,26 @@ def _and(words: list[str]) -> str:
 
 def _short(ref: Reference) -> str:
     names = [a.family or a.literal or "" for a in ref.author]
-    if len(names) > 2 or names[-1] == "and others":
+    if len(names) > 2 or names[-1] == OTHERS:
         return f"{names[0]} et al."
     return " and ".join(names)
 
 
-def _full(ref: Reference) -> str:
+def _people(ref: Reference) -> str:
     names = [" ".join(filter(None, (a.given, a.family or a.literal))) for a in ref.author]
-    if len(names) > 6 or names[-1] == "and others":
-        people = ", ".join(names[: min(len(names) - 1, 5)]) + " et al."
-    else:
-        people = _and(names)
-    parts = [f"{escape(people)} ({escape(ref.issued)}).", f"<em>{escape(ref.title)}</em>."]
+    if len(names) > 6 or names[-1] == OTHERS:
+        return ", ".join(names[: min(len(names) - 1, 5)]) + " et al."
+    return _and(names)
+
+
+def _full(ref: Reference) -> str:
+    parts = [f"{escape(_people(ref))} ({escape(ref.issued)}).", f"<em>{escape(ref.title)}</em>."]
     parts += [f"{escape(name)}." for name in (ref.container_title, ref.publisher) if name]
-    address = quote(ref.URL, safe=":/?#@!$&+,;=%~-.")
+    address = quote(ref.URL, safe=ADDRESS)
     parts.append(f"[{escape(ref.URL.split('://')[1].rstrip('/'))}]({address}).")
     if ref.DOI:
         parts.append(f"DOI [{escape(ref.DOI)}](https://doi.org/{quote(ref.DOI, safe='/:.-')}).")
     return " ".join(parts) + f" Accessed {day(ref.accessed)}."
-
-
-ENVIRONMENT.filters["day"] = day
 
 
 def head(text: str) -> str:
@@ -433,4 +482,12 @@ def head(text: str) -> str:
     return html.escape(plain(text))
 
 
-ENVIRONMENT.filters["head"] = lambda text: Markup(json.dumps(head(text), ensure_ascii=False))
+def _front(value: Any) -> str:
+    """A value of the front matter. JSON is YAML, but for surrogate pairs and for what YAML takes for a line's end."""
+    text = json.dumps(value, ensure_ascii=False)
+    return re.sub("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]", lambda m: f"\\u{ord(m[0]):04x}", text)
+
+
+for environment in (ENVIRONMENT, PLAIN):
+    environment.filters["day"] = day
+    environment.filters["head"] = lambda text: Markup(_front(head(text)))

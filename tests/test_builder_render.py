@@ -10,12 +10,11 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from builder_samples import GOOD, ROOT, copy_good, load, measured
+from builder_samples import GOOD, ROOT, load, load_hostile, measured
 
-from builder.load import Catalogue, Measured, parse
+from builder.load import Catalogue, Measured
 from builder.models import Citation, Pattern, Term
 from builder.render import navigation, render
 from implementations.registry import PLATFORMS, RECIPES
@@ -57,15 +56,16 @@ def test_order_of_files_does_not_matter() -> None:
 def test_every_file_is_there() -> None:
     assert set(render(with_records(measured(), measured(own=True)))) == {
         "index.md",
-        "references.md",
+        "index.json",
+        *("llms.txt", "llms-full.txt", "robots.txt", "feed.xml"),
+        *("references.md", "references.bib", "references.csl.json"),
         "patterns/index.md",
-        "patterns/sequence-level.md",
-        "patterns/sequence-level.json",
+        *(f"patterns/sequence-level.{ending}" for ending in ("md", "txt", "json", "bib", "csl.json")),
         "glossary/index.md",
-        "glossary/student.md",
-        "glossary/student.json",
-        "glossary/teacher.md",
-        "glossary/teacher.json",
+        *(f"glossary/{slug}.{ending}" for slug in ("student", "teacher") for ending in ("md", "txt", "json")),
+        *("glossary/student-model.html", "glossary/teacher-model.html"),  # aliases
+        *(f"schemas/{kind}.json" for kind in ("index", "pattern", "term", "record")),
+        *(f"schemas/source/{kind}.json" for kind in ("pattern", "term", "references", "vocabulary")),
         "records/made-up.json",
         "records/own/made-up.json",
     }
@@ -229,7 +229,7 @@ def test_alike_references_get_letters() -> None:
 def test_term_json_has_every_field_and_the_citation() -> None:
     pages = render(replace(load(GOOD)[0], site_url="https://example.org/c/"))
     data = json.loads(pages["glossary/teacher.json"])
-    assert list(data) == [*Term.model_fields, "citation"]
+    assert list(data) == ["$schema", *Term.model_fields, "citation"]
     assert list(data["citation"]) == list(Citation.model_fields)
     assert data["citation"]["json_url"] == "https://example.org/c/glossary/teacher.json"
     assert data["citation"]["html_url"] == "https://example.org/c/glossary/teacher.html"
@@ -240,7 +240,7 @@ def test_term_json_has_every_field_and_the_citation() -> None:
 
 def test_pattern_json_has_every_field_and_what_is_computed() -> None:
     data = json.loads(render(with_records(measured()))["patterns/sequence-level.json"])
-    assert data.keys() == {*Pattern.model_fields, "url", "records", "references"}
+    assert data.keys() == {"$schema", *Pattern.model_fields, "citation", "records", "references"}
     assert data["implementation"]["platforms"]["local"]["status"] == "direct"
     assert data["implementation"]["platforms"]["claude"]["status"] == "direct"
     assert data["when_to_use"][0]["criterion"] == {"dimension": "labels", "in": ["few"]}
@@ -257,25 +257,9 @@ def test_record_file_reads_back() -> None:
 # ------------------------------------------------------------------------------------------------- hostile
 
 
-BOMB = "<script>alert(1)</script><img src=x onerror=alert(1)>{: onclick=alert(1) }[x](javascript:alert(1))"
-
-
-def poison(value: Any) -> Any:
-    """The same data with the bomb in every text that has a space, which no slug, key, date or address has."""
-    if isinstance(value, dict):
-        return {key: value[key] if key == "diagram" else poison(value[key]) for key in value}
-    if isinstance(value, list):
-        return [poison(item) for item in value]
-    return f"{value.strip()} {BOMB}" if isinstance(value, str) and " " in value else value
-
-
 def test_hostile_yaml_cannot_inject(tmp_path: Path) -> None:
     """Even a catalogue that `check` refuses renders without a foreign element, attribute or address."""
-    root = copy_good(tmp_path)
-    for path in root.rglob("*.yml"):
-        data = poison(parse(path.read_text("utf-8"), path.name).data)
-        path.write_text(json.dumps(data, ensure_ascii=False), "utf-8")
-    catalogue, problems = load(root)
+    catalogue, problems = load_hostile(tmp_path)
     assert len(problems) > 100
     assert catalogue.broken == frozenset() and catalogue.references and catalogue.vocabulary
     text = "".join(page for path, page in render(catalogue).items() if path.endswith(".md"))

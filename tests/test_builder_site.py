@@ -9,6 +9,7 @@ import subprocess
 import sys
 from html import unescape
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from builder_samples import ROOT, copy_good, load, make_record
@@ -16,6 +17,7 @@ from mkdocs.config import load_config
 from typer.testing import CliRunner
 
 from builder.cli import app
+from builder.data import updated
 from builder.render import render
 from implementations.record import save
 
@@ -101,6 +103,33 @@ def test_real_site_has_its_pages_and_their_data(real: Path) -> None:
         data = json.loads((real / f"glossary/{slug}.json").read_text("utf-8"))
         linked = json.loads(re.search(r'<script type="application/ld\+json">(.*?)</script>', page, re.S)[1])
         assert linked["@type"] == "DefinedTerm" and linked["url"] == data["citation"]["canonical_url"]
+
+
+def test_real_site_links_to_what_machines_read(real: Path) -> None:
+    kinds = {}
+    for path in real.rglob("*.html"):
+        text = path.read_text("utf-8")
+        if 'http-equiv="refresh"' in text:
+            continue
+        for link in re.findall(r'<link rel="alternate"[^>]*>', text):
+            name = path.relative_to(real).as_posix()
+            kinds.setdefault(name, []).append(re.search(r'type="([^"]+)"', link)[1])
+            address = re.search(r'href="([^"]+)"', link)[1]
+            target = real / address.lstrip("/") if address.startswith("/") else path.parent / address
+            assert target.is_file(), (name, address)
+    assert kinds["patterns/sequence-level.html"][:3] == ["application/atom+xml", "application/json", "text/markdown"]
+    assert kinds["glossary/temperature.html"] == ["application/atom+xml", "application/json", "text/markdown"]
+    assert "404.html" in kinds
+
+
+def test_sitemap_lists_every_page_and_nothing_else_with_the_day_of_its_change(real: Path) -> None:
+    catalogue, _ = load(ROOT)
+    found = ElementTree.parse(real / "sitemap.xml").getroot()
+    days = {url[0].text.removeprefix(catalogue.site_url): url[1].text for url in found}
+    pages = {name.replace(".md", ".html") for name in render(catalogue) if name.endswith(".md")}
+    assert {address or "index.html" for address in days} == pages
+    assert days["glossary/temperature.html"] == catalogue.terms["temperature"].updated
+    assert days["glossary/index.html"] == updated(catalogue)
 
 
 def test_mkdocs_refuses_a_broken_catalogue(tmp_path: Path) -> None:

@@ -1,0 +1,85 @@
+"""Works as BibTeX and as CSL-JSON, for reference managers. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+from urllib.parse import quote
+
+from .models import Author, Reference, ReferenceType
+
+KINDS = {  # entry types that every BibTeX style knows; whatever else there is becomes @misc
+    ReferenceType.ARTICLE_JOURNAL: "article",
+    ReferenceType.PAPER_CONFERENCE: "inproceedings",
+    ReferenceType.BOOK: "book",
+    ReferenceType.CHAPTER: "incollection",
+    ReferenceType.REPORT: "techreport",
+}
+CONTAINERS = {"article": "journal", "inproceedings": "booktitle", "incollection": "booktitle"}
+MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+OTHERS = "and others"
+"""How an author list that is cut short ends; BibTeX has a name for it, CSL has none."""
+
+SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "{": r"\textbraceleft{}",  # BibTeX counts the braces of \{ and \} too
+    "}": r"\textbraceright{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    **{character: f"\\{character}" for character in "&%$#_"},
+}
+
+
+def bibtex(references: dict[str, Reference]) -> str:
+    """One entry a work. Capitals stay as written: titles and organisations stand in braces of their own."""
+    return "\n".join(_entry(key, ref) for key, ref in references.items())
+
+
+def _entry(key: str, ref: Reference) -> str:
+    kind = KINDS.get(ref.type, "misc")
+    fields = {
+        "title": "{" + _tex(ref.title) + "}",
+        "author": " and ".join(map(_name, ref.author)),
+        CONTAINERS.get(kind, "howpublished"): _tex(ref.container_title or ""),
+        "institution" if kind == "techreport" else "publisher": _tex(ref.publisher or ""),
+        "year": ref.issued[:4],
+        "doi": _verbatim(ref.DOI or ""),
+        "url": _verbatim(ref.URL),
+        "urldate": ref.accessed,
+    }
+    lines = [f"  {name} = {{{value}}},\n" for name, value in fields.items() if value]
+    month = f"  month = {MONTHS[int(ref.issued[5:7]) - 1]},\n" if ref.issued[5:7] else ""
+    return f"@{kind}{{{key},\n{''.join(lines)}{month}}}\n"
+
+
+def _name(author: Author) -> str:
+    """“Kim, Yoon”; braces keep an organisation, and a name with a comma or an “and” in it, in one piece."""
+    if author.literal:
+        return "others" if author.literal == OTHERS else "{" + _tex(author.literal) + "}"
+    parts = [_tex(part) for part in (author.family, author.given) if part]
+    return ", ".join("{" + part + "}" if re.search(r",|\band\b", part) else part for part in parts)
+
+
+def _tex(text: str) -> str:
+    return re.sub(r"[\\{}~^&%$#_]", lambda m: SPECIAL[m[0]], " ".join(text.split()))
+
+
+def _verbatim(address: str) -> str:
+    """Addresses are taken as they stand, so only what would end the field is encoded."""
+    return re.sub(r"[\\{}]", lambda m: quote(m[0]), address)
+
+
+def csl(references: dict[str, Reference]) -> str:
+    """CSL-JSON, the list that Zotero, Pandoc and citeproc read."""
+    items = [_item(key, ref) for key, ref in references.items()]
+    return json.dumps(items, ensure_ascii=False, indent=1) + "\n"
+
+
+def _item(key: str, ref: Reference) -> dict[str, Any]:
+    written = ref.model_dump(mode="json", by_alias=True, exclude_none=True)
+    authors = [name for name in written["author"] if name.get("literal") != OTHERS]
+    dates = {
+        name: {"date-parts": [[int(part) for part in written[name].split("-")]]} for name in ("issued", "accessed")
+    }
+    return {"id": key, **written, "author": authors or written["author"], **dates}

@@ -1,0 +1,340 @@
+"""The catalogue as data: what its JSON files hold, where every file stands, and the schemas they follow. Pure.
+
+The models below say what is published on top of what is written. The files are built from the catalogue's own
+models; the tests hold each file against its schema.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import AwareDatetime, Field, TypeAdapter
+
+from implementations.record import Estimate, Record, Verdict
+from implementations.registry import PLATFORMS, RECIPES, CellStatus, cell
+
+from .check import headline, texts
+from .load import Catalogue, Measured
+from .models import (
+    Citation,
+    Criterion,
+    Date,
+    Difficulty,
+    Implementation,
+    Key,
+    Pattern,
+    PatternStatus,
+    Plain,
+    Prose,
+    Reference,
+    Slug,
+    Strict,
+    Term,
+    Url,
+    Vocabulary,
+)
+from .prose import Cite, nodes, plain
+
+FEED, INDEX = "feed.xml", "index.json"
+
+# ------------------------------------------------------------------------------------------------ published models
+
+
+class Published(Strict):
+    schema_: Url = Field(alias="$schema", description="the JSON Schema of this file")
+
+
+class Cell(Strict):
+    status: CellStatus = Field(description="how the pattern runs there, computed from what the platform gives")
+    note: Prose = Field(description="what to know when the teacher lives there")
+
+
+class PublishedImplementation(Implementation):
+    platforms: dict[Slug, Cell] = Field(description="platform → how the pattern runs there")
+
+
+class RecordEntry(Strict):
+    """One record in short."""
+
+    url: Url = Field(description="the whole record")
+    committed: bool = Field(description="false for a run of the reader's own machine")
+    smoke: bool = Field(description="true for a shrunk run, whose figures mean nothing")
+    stale: bool = Field(description="whether the code has changed since")
+    date: AwareDatetime = Field(description="when it was measured")
+    platform: Slug = Field(description="where the teacher was")
+    retention: Estimate = Field(description="the student's quality over the teacher's, with its 95% interval")
+    speedup: float | None = Field(description="student over teacher, tokens per second; null where not measured")
+    verdict: Verdict = Field(description="whether to distil, and why")
+
+
+class PublishedPattern(Pattern, Published):
+    """patterns/<slug>.json: the pattern as written, with what is computed about it."""
+
+    implementation: PublishedImplementation = Field(description="the running example, and every platform")
+    citation: Citation = Field(description="how to cite it")
+    records: list[RecordEntry] = Field(description="what was measured; the record that the text quotes comes first")
+    references: dict[Key, Reference] = Field(description="the works that it cites, in the order of their mention")
+
+
+class PublishedTerm(Term, Published):
+    """glossary/<slug>.json: the term as written, with how to cite it."""
+
+    citation: Citation = Field(description="how to cite it")
+
+
+class Addresses(Strict):
+    html: Url = Field(description="the page")
+    json_: Url = Field(alias="json", description="the same as JSON, with every field")
+    markdown: Url = Field(description="the same as plain Markdown")
+
+
+class WorkAddresses(Strict):
+    bibtex: Url = Field(description="the works cited, as BibTeX")
+    csl: Url = Field(description="the works cited, as CSL-JSON")
+
+
+class PatternAddresses(WorkAddresses, Addresses):
+    pass
+
+
+class PatternEntry(Strict):
+    slug: Slug = Field(description="the last part of its address")
+    title: str = Field(description="its name")
+    summary: str = Field(description="what it does and for whom, in a sentence")
+    aliases: list[Plain] = Field(description="other names; each leads to the page from patterns/")
+    tags: list[Slug] = Field(description="short labels")
+    status: PatternStatus = Field(description="draft, stable or retired")
+    created: Date = Field(description="the day it was first published")
+    updated: Date = Field(description="the day of its last change")
+    when_to_use: list[Criterion] = Field(description="conditions under which it fits")
+    when_not_to_use: list[Criterion] = Field(description="conditions under which it does not")
+    platforms: dict[Slug, CellStatus] = Field(description="platform → how the pattern runs there")
+    records: list[RecordEntry] = Field(description="what was measured")
+    urls: PatternAddresses = Field(description="where it can be read")
+
+
+class TermEntry(Strict):
+    slug: Slug = Field(description="the last part of its address")
+    term: str = Field(description="the term")
+    short: str = Field(description="its meaning in a sentence")
+    aliases: list[Plain] = Field(description="other names; each leads to the page from glossary/")
+    tags: list[Slug] = Field(description="short labels")
+    category: Key = Field(description="a category of the vocabulary")
+    difficulty: Difficulty = Field(description="beginner, intermediate or advanced")
+    created: Date = Field(description="the day it was first published")
+    updated: Date = Field(description="the day of its last change")
+    urls: Addresses = Field(description="where it can be read")
+
+
+class Index(Published):
+    """index.json: every pattern and every term in short, and where everything else is."""
+
+    url: Url = Field(description="the catalogue's home page")
+    updated: Date = Field(description="the day of the last change to a pattern or a term, or of the last record")
+    feed: Url = Field(description="the changes, as an Atom feed")
+    references: WorkAddresses = Field(description="every work that a page cites")
+    schemas: dict[str, Url] = Field(description="kind of file → its JSON Schema")
+    patterns: list[PatternEntry] = Field(description="every pattern, by slug")
+    terms: list[TermEntry] = Field(description="every term, by slug")
+
+
+SOURCES: dict[str, Any] = {
+    "pattern": Pattern,
+    "term": Term,
+    "vocabulary": Vocabulary,
+    "references": dict[Key, Reference],
+}
+"""What a contributor writes, in YAML."""
+
+DATA: dict[str, Any] = {
+    "schemas/pattern.json": PublishedPattern,
+    "schemas/term.json": PublishedTerm,
+    "schemas/index.json": Index,
+    "schemas/record.json": Record,
+    **{f"schemas/source/{kind}.json": model for kind, model in SOURCES.items()},
+}
+
+
+def schema(model: Any) -> dict[str, Any]:
+    return TypeAdapter(model).json_schema()
+
+
+# ------------------------------------------------------------------------------------------------------- addresses
+
+
+def page_path(model: Pattern | Term) -> str:
+    return f"{'patterns' if isinstance(model, Pattern) else 'glossary'}/{model.slug}.md"
+
+
+def beside(path: str, ending: str) -> str:
+    """A file that stands beside a page: `patterns/x.md` → `patterns/x.json`. The twin is `.txt`, for builders of
+    sites take every `.md` for a page."""
+    return path.removesuffix(".md") + ending
+
+
+def page_url(catalogue: Catalogue, path: str) -> str:
+    """The public address of a page or file."""
+    return catalogue.site_url + (beside(path, ".html") if path.endswith(".md") else path)
+
+
+def record_path(measured: Measured) -> str:
+    return f"records/{'own/' if measured.own else ''}{measured.name}.json"
+
+
+def urls(catalogue: Catalogue, path: str, **endings: str) -> dict[str, str]:
+    return {name: page_url(catalogue, beside(path, ending)) for name, ending in endings.items()}
+
+
+TWINS = {"html": ".html", "json": ".json", "markdown": ".txt"}
+WORKS = {"bibtex": ".bib", "csl": ".csl.json"}
+
+# ----------------------------------------------------------------------------------------------------------- files
+
+
+def files(catalogue: Catalogue) -> dict[str, str]:
+    """Every JSON file of the site, by path."""
+    out = {INDEX: dumps(index_data(catalogue))}
+    for pattern in catalogue.patterns.values():
+        out[beside(page_path(pattern), ".json")] = dumps(pattern_data(catalogue, pattern))
+    for term in catalogue.terms.values():
+        out[beside(page_path(term), ".json")] = dumps(term_data(catalogue, term))
+    for measured in catalogue.records:
+        out[record_path(measured)] = measured.record.model_dump_json(indent=1) + "\n"
+    for path, model in DATA.items():
+        head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": page_url(catalogue, path)}
+        out[path] = dumps({**head, **schema(model)})
+    return out
+
+
+def dumps(data: Any) -> str:
+    return json.dumps(data, ensure_ascii=False, indent=1) + "\n"
+
+
+def _linked(catalogue: Catalogue, kind: str) -> dict[str, str]:
+    return {"$schema": page_url(catalogue, f"schemas/{kind}.json")}
+
+
+def term_data(catalogue: Catalogue, term: Term) -> dict[str, Any]:
+    written = term.model_dump(mode="json", by_alias=True)
+    return {**_linked(catalogue, "term"), **written, "citation": citation(catalogue, term).model_dump()}
+
+
+def pattern_data(catalogue: Catalogue, pattern: Pattern) -> dict[str, Any]:
+    """The pattern as written, with what is computed about it."""
+    data = pattern.model_dump(mode="json", by_alias=True)
+    for slug, note in data["implementation"]["platforms"].items():
+        data["implementation"]["platforms"][slug] = {"status": status(pattern.slug, slug), "note": note}
+    return {
+        **_linked(catalogue, "pattern"),
+        **data,
+        "citation": citation(catalogue, pattern).model_dump(),
+        "records": _records(catalogue, pattern),
+        "references": {
+            key: catalogue.references[key].model_dump(mode="json", by_alias=True, exclude_none=True)
+            for key in works(pattern)
+            if key in catalogue.references
+        },
+    }
+
+
+def index_data(catalogue: Catalogue) -> dict[str, Any]:
+    """Every pattern and term in short. Its texts are words alone; their markup is in the files of one each."""
+    same = ("slug", "aliases", "tags", "created", "updated")
+    patterns = [
+        {
+            **pattern.model_dump(mode="json", include={*same, "status"}),
+            "title": plain(pattern.title),
+            "summary": plain(pattern.summary),
+            **{
+                name: [item.criterion.model_dump(by_alias=True) for item in getattr(pattern, name)]
+                for name in ("when_to_use", "when_not_to_use")
+            },
+            "platforms": {platform: status(slug, platform) for platform in PLATFORMS},
+            "records": _records(catalogue, pattern),
+            "urls": urls(catalogue, page_path(pattern), **TWINS, **WORKS),
+        }
+        for slug, pattern in sorted(catalogue.patterns.items())
+    ]
+    terms = [
+        {
+            **term.model_dump(mode="json", include={*same, "category", "difficulty"}),
+            "term": plain(term.term),
+            "short": plain(term.short),
+            "urls": urls(catalogue, page_path(term), **TWINS),
+        }
+        for _, term in sorted(catalogue.terms.items())
+    ]
+    return {
+        **_linked(catalogue, "index"),
+        "url": page_url(catalogue, "index.md"),
+        "updated": updated(catalogue),
+        "feed": page_url(catalogue, FEED),
+        "references": urls(catalogue, "references.md", **WORKS),
+        "schemas": {
+            path.removeprefix("schemas/").removesuffix(".json"): page_url(catalogue, path) for path in sorted(DATA)
+        },
+        "patterns": patterns,
+        "terms": terms,
+    }
+
+
+def _records(catalogue: Catalogue, pattern: Pattern) -> list[dict[str, Any]]:
+    return [
+        {
+            "url": page_url(catalogue, record_path(m)),
+            "committed": not m.own,
+            "smoke": m.record.smoke,
+            "stale": m.stale,
+            "date": m.record.date.isoformat(),
+            "platform": m.record.platform,
+            "retention": m.record.retention.model_dump(),
+            "speedup": m.record.speedup,
+            "verdict": m.record.verdict.model_dump(mode="json"),
+        }
+        for m in records_of(catalogue, pattern.slug)
+    ]
+
+
+# ----------------------------------------------------------------------------------------- what is computed of them
+
+
+def citation(catalogue: Catalogue, model: Pattern | Term) -> Citation:
+    """How to cite a pattern or a term."""
+    page = page_url(catalogue, page_path(model))
+    publication = catalogue.vocabulary.publication.model_dump() if catalogue.vocabulary else {}
+    links = {
+        "canonical_url": page,
+        "html_url": page,
+        "json_url": page_url(catalogue, beside(page_path(model), ".json")),
+    }
+    return Citation.model_construct(**links, **publication)
+
+
+def status(pattern: str, platform: str) -> CellStatus:
+    """How a pattern runs on a platform: computed, never written."""
+    if pattern not in RECIPES or platform not in PLATFORMS:
+        return CellStatus.NOT_YET
+    return cell(RECIPES[pattern], PLATFORMS[platform])
+
+
+def records_of(catalogue: Catalogue, slug: str) -> list[Measured]:
+    """A pattern's records: the one its text quotes first, then newest first; smoke runs last."""
+    first = headline(catalogue, slug)
+    found = [m for m in catalogue.records if m.record.pattern == slug]
+    return sorted(found, key=lambda m: (m is not first, m.record.smoke, -m.record.date.timestamp()))
+
+
+def works(model: Pattern | Term) -> list[str]:
+    """Keys of the works that a page cites, in the order of their first mention."""
+    refs = [ref.reference for ref in model.refs] if isinstance(model, Term) else []
+    cited = [k for _, t in texts(model) for n in nodes(t) if isinstance(n, Cite) for k, _ in n.works]
+    return list(dict.fromkeys([*cited, *refs]))
+
+
+def updated(catalogue: Catalogue, model: Pattern | Term | None = None) -> str:
+    """The day of the last change: of one page with its records, or of the whole catalogue."""
+    models = [model] if model else [*catalogue.patterns.values(), *catalogue.terms.values()]
+    slugs = {m.slug for m in models if isinstance(m, Pattern)}
+    measured = [f"{m.record.date:%Y-%m-%d}" for m in catalogue.records if m.record.pattern in slugs]
+    return max([*(m.updated for m in models), *measured], default="1970-01-01")
