@@ -78,7 +78,7 @@ def _execute(
         console.print(line)
     if options.prompts and any(map(leaves_machine, remote)):
         console.print(f"leaves   in your prompts: {privacy.summary(item.prompt for item in task.items)}")
-    if remote and options.redact:
+    if remote and options.redact and not options.logs:  # logs are redacted when they are read
         work.redactor = privacy.Redactor(options.workdir / "redacted.sqlite")
     if options.logs:
         for line in task.notes():
