@@ -145,7 +145,7 @@ def test_taken_away_while_it_trains_it_goes_on_and_asks_nobody_twice(serve, sour
     from implementations.workspace import Workspace
 
     source("transfer/config.py", "checkpoint_seconds: float = 60.0", "checkpoint_seconds: float = 0.0")
-    source("recipes/sequence_level.py", "steps=116", "steps=40")
+    source("recipes/arms.py", "steps=116", "steps=40")
     # Steps long enough that the worker sees a checkpoint before and after.
     clock = "last, self.now = self.now, time.monotonic()"
     source("transfer/trainer.py", clock, f"time.sleep(0.15); {clock}")
