@@ -15,12 +15,12 @@ from rich.console import Console
 from rich.text import Text
 
 from .check import check as check_catalogue
-from .load import Catalogue, Problem, read
-from .models import Key, Pattern, Reference, Term, Vocabulary
+from .load import SHARED, Catalogue, Problem, read
+from .models import Pattern, Term
 from .render import render as render_catalogue
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
-SCHEMAS = {"pattern": Pattern, "term": Term, "vocabulary": Vocabulary, "references": dict[Key, Reference]}
+SCHEMAS = {"pattern": Pattern, "term": Term, **{Path(name).stem.strip("_"): model for name, model in SHARED.items()}}
 DOCS = "site_overrides/docs"
 
 Root = Annotated[Path, typer.Option("--root", file_okay=False, help="The folder that holds patterns/ and glossary/.")]
@@ -39,8 +39,8 @@ def check(root: Root = Path(), records: Records = None) -> None:
     """Say everything that is wrong with the catalogue's files. Exits with 2 if anything is."""
     catalogue = _load(root, records)
     counts = (
-        f"{len(catalogue.patterns)} patterns, {len(catalogue.terms)} terms, {len(catalogue.references)} references, "
-        f"{len(catalogue.records)} records"
+        f"{len(catalogue.patterns)} patterns, {len(catalogue.terms)} terms, {len(catalogue.claims)} claims, "
+        f"{len(catalogue.references)} references, {len(catalogue.records)} records"
     )
     print(f"No problem in {counts}.")
 

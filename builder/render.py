@@ -24,7 +24,7 @@ from implementations.registry import PLATFORMS, RECIPES, CellStatus, Signal, cel
 from . import diagram, figures
 from .check import headline, texts
 from .load import Catalogue, Measured
-from .models import Citation, Direction, Pattern, Planned, Reference, Term
+from .models import Citation, Claim, Direction, OwnMeasurement, Pattern, Planned, Reference, Support, Term
 from .prose import Cite, Figure, Writer, escape, nodes, plain
 from .results import Results, day
 
@@ -61,6 +61,9 @@ def render(catalogue: Catalogue) -> dict[str, str]:
         "glossary/index.md": Page(catalogue, "glossary/index.md").render("terms.md.j2"),
         "references.md": Page(catalogue, "references.md").render("references.md.j2"),
     }
+    if catalogue.claims:
+        out["claims.md"] = ClaimsPage(catalogue).render("claims.md.j2")
+        out["claims.json"] = _json(claims_data(catalogue))
     for slug, pattern in catalogue.patterns.items():
         out[f"patterns/{slug}.md"] = PatternPage(catalogue, pattern).render("pattern.md.j2")
         out[f"patterns/{slug}.json"] = _json(pattern_data(catalogue, pattern))
@@ -80,6 +83,7 @@ def navigation(catalogue: Catalogue) -> list[Any]:
         {"Home": "index.md"},
         {"Patterns": ["patterns/index.md", *patterns]},
         {"Glossary": ["glossary/index.md"]},
+        *([{"Claims": "claims.md"}] if catalogue.claims else []),
         {"References": "references.md"},
     ]
 
@@ -117,7 +121,6 @@ def pattern_data(catalogue: Catalogue, pattern: Pattern) -> dict[str, Any]:
     for slug, note in data["implementation"]["platforms"].items():
         state = status(pattern.slug, slug)
         data["implementation"]["platforms"][slug] = {"status": state, "note": note}
-    used = works(pattern)
     return {
         **data,
         "url": page_url(catalogue, f"patterns/{pattern.slug}.md"),
@@ -135,11 +138,28 @@ def pattern_data(catalogue: Catalogue, pattern: Pattern) -> dict[str, Any]:
             }
             for m in records_of(catalogue, pattern.slug)
         ],
-        "references": {
-            key: catalogue.references[key].model_dump(mode="json", by_alias=True, exclude_none=True)
-            for key in used
-            if key in catalogue.references
-        },
+        "references": _references(catalogue, works(pattern)),
+    }
+
+
+def claims_data(catalogue: Catalogue) -> dict[str, Any]:
+    """Every claim as written, with its address and the records that its own measurements quote."""
+    url = page_url(catalogue, "claims.md")
+    claims = []
+    for slug, claim in catalogue.claims.items():
+        data = claim.model_dump(mode="json")
+        for item in data["measured"]:
+            first = headline(catalogue, item["pattern"])
+            item["record"] = catalogue.site_url + record_path(first) if first else None
+        claims.append({"slug": slug, "url": f"{url}#{slug}", **data})
+    return {"url": url, "claims": claims, "references": _references(catalogue, works(catalogue.claims))}
+
+
+def _references(catalogue: Catalogue, keys: list[str]) -> dict[str, Any]:
+    return {
+        key: catalogue.references[key].model_dump(mode="json", by_alias=True, exclude_none=True)
+        for key in keys
+        if key in catalogue.references
     }
 
 
@@ -157,7 +177,7 @@ def records_of(catalogue: Catalogue, slug: str) -> list[Measured]:
     return sorted(found, key=lambda m: (m is not first, m.record.smoke, -m.record.date.timestamp()))
 
 
-def works(model: Pattern | Term) -> list[str]:
+def works(model: Pattern | Term | dict[str, Claim]) -> list[str]:
     """Keys of the works that a page cites, in the order of their first mention."""
     refs = [ref.reference for ref in model.refs] if isinstance(model, Term) else []
     cited = [k for _, t in texts(model) for n in nodes(t) if isinstance(n, Cite) for k, _ in n.works]
@@ -168,10 +188,13 @@ def works(model: Pattern | Term) -> list[str]:
 
 
 class Page(Writer):
-    """One page: where it stands, what it links to, and how its text becomes Markdown."""
+    """One page: where it stands, what it links to, and how its text becomes Markdown.
 
-    def __init__(self, catalogue: Catalogue, path: str) -> None:
-        self.catalogue, self.path = catalogue, path
+    ``first`` holds the record that the text quotes.
+    """
+
+    def __init__(self, catalogue: Catalogue, path: str, first: Results | None = None) -> None:
+        self.catalogue, self.path, self.first = catalogue, path, first
 
     def render(self, template: str, **context: Any) -> str:
         text = ENVIRONMENT.get_template(template).render(page=self, catalogue=self.catalogue, **context)
@@ -211,7 +234,15 @@ class Page(Writer):
         return '<span class="dp-cites">' + " ".join(one(*work) for work in node.works) + "</span>"
 
     def figure(self, node: Figure) -> str:
-        return UNMEASURED
+        if self.first is None:
+            return UNMEASURED
+        try:
+            text = figures.write(figures.read(self.first.record, node.path), node.format)
+        except figures.FigureError:
+            return UNMEASURED
+        kind = "stale" if self.first.stale else "own" if self.first.own else "measured"
+        title = escape(self.first.source)
+        return f'<span class="dp-figure dp-figure--{kind}" title="{title}">{escape(text)}</span>'
 
     # -- references
 
@@ -281,25 +312,14 @@ UNMEASURED = '<span class="dp-tag dp-tag--none">not measured yet</span>'
 
 class PatternPage(Page):
     def __init__(self, catalogue: Catalogue, pattern: Pattern) -> None:
-        super().__init__(catalogue, f"patterns/{pattern.slug}.md")
+        self.results = [Results(m) for m in records_of(catalogue, pattern.slug)]
+        first = next((r for r in self.results if not r.record.smoke), None)
+        super().__init__(catalogue, f"patterns/{pattern.slug}.md", first)
         self.pattern = pattern
         self.recipe = RECIPES.get(pattern.slug)
-        self.results = [Results(m) for m in records_of(catalogue, pattern.slug)]
-        self.first = next((r for r in self.results if not r.record.smoke), None)
 
     def render(self, template: str, **context: Any) -> str:
         return super().render(template, pattern=self.pattern, words=self.catalogue.vocabulary, **context)
-
-    def figure(self, node: Figure) -> str:
-        if self.first is None:
-            return UNMEASURED
-        try:
-            text = figures.write(figures.read(self.first.record, node.path), node.format)
-        except figures.FigureError:
-            return UNMEASURED
-        kind = "stale" if self.first.stale else "own" if self.first.own else "measured"
-        title = escape(self.first.source)
-        return f'<span class="dp-figure dp-figure--{kind}" title="{title}">{escape(text)}</span>'
 
     def answers(self, name: str) -> list[tuple[str, list[str]]]:
         """Each criterion of a list as a dimension's title and the answers that fit."""
@@ -357,6 +377,27 @@ class PatternPage(Page):
     def works(self) -> list[tuple[str, str | None, str | None]]:
         return [(key, None, None) for key in works(self.pattern) if key in self.catalogue.references]
 
+    def claims(self) -> list[tuple[str, Claim]]:
+        return [(slug, claim) for slug, claim in self.catalogue.claims.items() if self.pattern.slug in claim.patterns]
+
+
+class ClaimsPage(Page):
+    def __init__(self, catalogue: Catalogue) -> None:
+        super().__init__(catalogue, "claims.md")
+
+    def claims(self) -> list[tuple[str, Claim]]:
+        """All claims by verdict, the best supported first."""
+        order = list(Support)
+        return sorted(self.catalogue.claims.items(), key=lambda item: order.index(item[1].verdict))
+
+    def measurement(self, item: OwnMeasurement) -> tuple[Results | None, Markup]:
+        """The record of the pattern that `item` names, and its text with that record's figures."""
+        first = self.headline(item.pattern)
+        return first, Page(self.catalogue, self.path, first).prose(item.text)
+
+    def works(self) -> list[tuple[str, str | None, str | None]]:
+        return [(key, None, None) for key in works(self.catalogue.claims) if key in self.catalogue.references]
+
 
 class TermPage(Page):
     def __init__(self, catalogue: Catalogue, term: Term) -> None:
@@ -385,6 +426,9 @@ class TermPage(Page):
         notes = {ref.reference: (ref.locator, ref.note) for ref in self.term.refs}
         known = [key for key in works(self.term) if key in self.catalogue.references]
         return [(key, *notes.get(key, (None, None))) for key in known]
+
+    def claims(self) -> list[tuple[str, Claim]]:
+        return [(slug, claim) for slug, claim in self.catalogue.claims.items() if self.term.slug in claim.terms]
 
     def used_by(self) -> list[Pattern]:
         """Patterns whose text links to this term."""
