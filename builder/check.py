@@ -353,13 +353,11 @@ def _figure(
     catalogue: Catalogue, source: Source, path: Path_, node: Figure, record_of: str | None
 ) -> Iterator[Problem]:
     at = source.find(path, node.raw)
-    if record_of is None and source.file == CLAIMS:
-        mend = "put it under `measured`, beside its pattern"
-        yield source.problem(path, "a claim has no record of its own", mend, at=at)
-        return
     if record_of is None:
-        mend = "link to the pattern that measured it"
-        yield source.problem(path, "a term has no record to read a figure from", mend, at=at)
+        what, mend = "a term has no record to read a figure from", "link to the pattern that measured it"
+        if source.file == CLAIMS:
+            what, mend = "a claim has no record of its own", "put it under `measured`, beside its pattern"
+        yield source.problem(path, what, mend, at=at)
         return
     try:
         figures.check_path(node.path)
