@@ -24,9 +24,9 @@ from implementations.registry import PLATFORMS, RECIPES, CellStatus, Signal
 from . import data, diagram, feeds, figures, linked_data, twin
 from .bibliography import OTHERS, bibtex, csl
 from .check import headline, texts
-from .data import beside, citation, page_url, record_path, records_of, status, works
+from .data import beside, citation, page_path, page_url, record_path, records_of, status, works
 from .load import Catalogue
-from .models import Direction, Pattern, Planned, Reference, Term
+from .models import Claim, Direction, OwnMeasurement, Pattern, Planned, Reference, Support, Term
 from .prose import Cite, Figure, Writer, escape, plain
 from .results import Results, day
 from .twin import PlainText
@@ -65,6 +65,8 @@ def render(catalogue: Catalogue) -> dict[str, str]:
         "glossary/index.md": Page(catalogue, "glossary/index.md").render("terms.md.j2"),
         "references.md": Page(catalogue, "references.md").render("references.md.j2"),
     }
+    if catalogue.claims:
+        out["claims.md"] = ClaimsPage(catalogue).render("claims.md.j2")
     for slug, pattern in catalogue.patterns.items():
         out[f"patterns/{slug}.md"] = PatternPage(catalogue, pattern).render("pattern.md.j2")
     for slug, term in catalogue.terms.items():
@@ -73,7 +75,7 @@ def render(catalogue: Catalogue) -> dict[str, str]:
 
 
 def _twins(catalogue: Catalogue) -> dict[str, str]:
-    """Each pattern and term as plain Markdown, a list of them (https://llmstxt.org), and all of them in one file."""
+    """Patterns, terms and claims as plain Markdown, a list of them (https://llmstxt.org), and all in one file."""
     patterns = {
         f"patterns/{slug}.txt": PatternTwin(catalogue, pattern).render("pattern.txt.j2")
         for slug, pattern in sorted(catalogue.patterns.items())
@@ -82,10 +84,11 @@ def _twins(catalogue: Catalogue) -> dict[str, str]:
         f"glossary/{slug}.txt": TermTwin(catalogue, term).render("term.txt.j2")
         for slug, term in sorted(catalogue.terms.items())
     }
+    claims = {"claims.txt": ClaimsTwin(catalogue).render("claims.txt.j2")} if catalogue.claims else {}
     contents = Twin(catalogue, "llms.md").render("llms.txt.j2")
     head = contents.split("\n## ")[0].rstrip() + "\n"
-    full = "\n---\n\n".join([head, *patterns.values(), *terms.values()])
-    return {**patterns, **terms, "llms.txt": contents, "llms-full.txt": full}
+    full = "\n---\n\n".join([head, *patterns.values(), *terms.values(), *claims.values()])
+    return {**patterns, **terms, **claims, "llms.txt": contents, "llms-full.txt": full}
 
 
 def _works(catalogue: Catalogue) -> dict[str, str]:
@@ -108,6 +111,7 @@ def navigation(catalogue: Catalogue) -> list[Any]:
         {"Home": "index.md"},
         {"Patterns": ["patterns/index.md", *patterns]},
         {"Glossary": ["glossary/index.md"]},
+        *([{"Claims": "claims.md"}] if catalogue.claims else []),
         {"References": "references.md"},
     ]
 
@@ -116,14 +120,17 @@ def navigation(catalogue: Catalogue) -> list[Any]:
 
 
 class Page(Writer):
-    """One page: where it stands, what it links to, and how its text becomes Markdown."""
+    """One page: where it stands, what it links to, and how its text becomes Markdown.
+
+    ``first`` holds the record that the text quotes.
+    """
 
     environment = ENVIRONMENT
     planned_mark = ' <span class="dp-tag dp-tag--planned">planned</span>'
     unmeasured = '<span class="dp-tag dp-tag--none">not measured yet</span>'
 
-    def __init__(self, catalogue: Catalogue, path: str) -> None:
-        self.catalogue, self.path = catalogue, path
+    def __init__(self, catalogue: Catalogue, path: str, first: Results | None = None) -> None:
+        self.catalogue, self.path, self.first = catalogue, path, first
 
     def render(self, template: str, **context: Any) -> str:
         text = self.environment.get_template(template).render(page=self, catalogue=self.catalogue, **context)
@@ -163,7 +170,19 @@ class Page(Writer):
         return '<span class="dp-cites">' + " ".join(one(*work) for work in node.works) + "</span>"
 
     def figure(self, node: Figure) -> str:
-        return self.unmeasured
+        text = self.value(node)
+        if text is None:
+            return self.unmeasured
+        kind = "stale" if self.first.stale else "own" if self.first.own else "measured"
+        title = escape(self.first.source)
+        return f'<span class="dp-figure dp-figure--{kind}" title="{title}">{escape(text)}</span>'
+
+    def value(self, node: Figure) -> str | None:
+        """A figure as the record has it; None if it has none."""
+        try:
+            return figures.write(figures.read(self.first.record, node.path), node.format) if self.first else None
+        except figures.FigureError:
+            return None
 
     # -- for machines, in the page's head
 
@@ -266,29 +285,14 @@ CSL = "application/vnd.citationstyles.csl+json"
 
 class PatternPage(Page):
     def __init__(self, catalogue: Catalogue, pattern: Pattern) -> None:
-        super().__init__(catalogue, f"patterns/{pattern.slug}.md")
+        self.results = [Results(m) for m in records_of(catalogue, pattern.slug)]
+        first = next((r for r in self.results if not r.record.smoke), None)
+        super().__init__(catalogue, f"patterns/{pattern.slug}.md", first)
         self.pattern = pattern
         self.recipe = RECIPES.get(pattern.slug)
-        self.results = [Results(m) for m in records_of(catalogue, pattern.slug)]
-        self.first = next((r for r in self.results if not r.record.smoke), None)
 
     def render(self, template: str, **context: Any) -> str:
         return super().render(template, pattern=self.pattern, words=self.catalogue.vocabulary, **context)
-
-    def value(self, node: Figure) -> str | None:
-        """A figure as the record has it; None if it has none."""
-        try:
-            return figures.write(figures.read(self.first.record, node.path), node.format) if self.first else None
-        except figures.FigureError:
-            return None
-
-    def figure(self, node: Figure) -> str:
-        text = self.value(node)
-        if text is None:
-            return self.unmeasured
-        kind = "stale" if self.first.stale else "own" if self.first.own else "measured"
-        title = escape(self.first.source)
-        return f'<span class="dp-figure dp-figure--{kind}" title="{title}">{escape(text)}</span>'
 
     def updated(self) -> str:
         return data.updated(self.catalogue, self.pattern)
@@ -359,6 +363,36 @@ class PatternPage(Page):
     def works(self) -> list[tuple[str, str | None, str | None]]:
         return [(key, None, None) for key in works(self.pattern) if key in self.catalogue.references]
 
+    def claims(self) -> list[tuple[str, Claim]]:
+        return [(slug, claim) for slug, claim in self.catalogue.claims.items() if self.pattern.slug in claim.patterns]
+
+
+class ClaimsPage(Page):
+    def __init__(self, catalogue: Catalogue, first: Results | None = None) -> None:
+        super().__init__(catalogue, "claims.md", first)
+
+    def updated(self) -> str:
+        return max(claim.checked for claim in self.catalogue.claims.values())
+
+    def alternates(self) -> list[dict[str, str]]:
+        return self.twins()
+
+    def claims(self) -> list[tuple[str, Claim]]:
+        """All claims by verdict, the best supported first."""
+        order = list(Support)
+        return sorted(self.catalogue.claims.items(), key=lambda item: order.index(item[1].verdict))
+
+    def render(self, template: str, **context: Any) -> str:
+        return super().render(template, citation=citation(self.catalogue, self.path), **context)
+
+    def measurement(self, item: OwnMeasurement) -> tuple[Results | None, Markup]:
+        """The record of the pattern that `item` names, and its text with that record's figures."""
+        first = self.headline(item.pattern)
+        return first, type(self)(self.catalogue, first).prose(item.text)
+
+    def works(self) -> list[tuple[str, str | None, str | None]]:
+        return [(key, None, None) for key in works(self.catalogue.claims) if key in self.catalogue.references]
+
 
 class TermPage(Page):
     def __init__(self, catalogue: Catalogue, term: Term) -> None:
@@ -366,8 +400,7 @@ class TermPage(Page):
         self.term = term
 
     def render(self, template: str, **context: Any) -> str:
-        cite = citation(self.catalogue, self.term)
-        return super().render(template, term=self.term, citation=cite, **context)
+        return super().render(template, term=self.term, citation=citation(self.catalogue, self.path), **context)
 
     def updated(self) -> str:
         return self.term.updated
@@ -382,6 +415,9 @@ class TermPage(Page):
         notes = {ref.reference: (ref.locator, ref.note) for ref in self.term.refs}
         known = [key for key in works(self.term) if key in self.catalogue.references]
         return [(key, *notes.get(key, (None, None))) for key in known]
+
+    def claims(self) -> list[tuple[str, Claim]]:
+        return [(slug, claim) for slug, claim in self.catalogue.claims.items() if self.term.slug in claim.terms]
 
     def used_by(self) -> list[Pattern]:
         """Patterns whose text links to this term."""
@@ -399,6 +435,9 @@ class Twin(PlainText, Page):
     def render(self, template: str, **context: Any) -> str:
         return re.sub(r"\n{3,}", "\n\n", super().render(template, **context))
 
+    def figure(self, node: Figure) -> str:
+        return twin.escape(self.value(node) or self.unmeasured)
+
     def to(self, path: str) -> Markup:
         return Markup(page_url(self.catalogue, path))
 
@@ -406,7 +445,7 @@ class Twin(PlainText, Page):
         return self.to(beside(self.path, ending))
 
     def twin(self, model: Pattern | Term) -> Markup:
-        return self.to(beside(data.page_path(model), ".txt"))
+        return self.to(beside(page_path(model), ".txt"))
 
     def words(self, text: str) -> Markup:
         """The words of a text without links and figures."""
@@ -423,11 +462,8 @@ class Twin(PlainText, Page):
 
 
 class PatternTwin(Twin, PatternPage):
-    def figure(self, node: Figure) -> str:
-        return twin.escape(self.value(node) or self.unmeasured)
-
     def render(self, template: str, **context: Any) -> str:
-        return super().render(template, citation=citation(self.catalogue, self.pattern), **context)
+        return super().render(template, citation=citation(self.catalogue, self.path), **context)
 
     def cells_of(self, part: dict[str, Any]) -> list[list[str]]:
         """The rows of a record's table, as text."""
@@ -439,6 +475,10 @@ class PatternTwin(Twin, PatternPage):
 
 
 class TermTwin(Twin, TermPage):
+    pass
+
+
+class ClaimsTwin(Twin, ClaimsPage):
     pass
 
 

@@ -57,6 +57,7 @@ def test_every_file_is_there() -> None:
     assert set(render(with_records(measured(), measured(own=True)))) == {
         "index.md",
         "index.json",
+        *("claims.md", "claims.txt", "claims.json"),
         *("llms.txt", "llms-full.txt", "robots.txt", "feed.xml"),
         *("references.md", "references.bib", "references.csl.json"),
         "patterns/index.md",
@@ -64,8 +65,8 @@ def test_every_file_is_there() -> None:
         "glossary/index.md",
         *(f"glossary/{slug}.{ending}" for slug in ("student", "teacher") for ending in ("md", "txt", "json")),
         *("glossary/student-model.html", "glossary/teacher-model.html"),  # aliases
-        *(f"schemas/{kind}.json" for kind in ("index", "pattern", "term", "record")),
-        *(f"schemas/source/{kind}.json" for kind in ("pattern", "term", "references", "vocabulary")),
+        *(f"schemas/{kind}.json" for kind in ("index", "pattern", "term", "claims", "record")),
+        *(f"schemas/source/{kind}.json" for kind in ("pattern", "term", "references", "vocabulary", "claims")),
         "records/made-up.json",
         "records/own/made-up.json",
     }
