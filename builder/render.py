@@ -19,12 +19,12 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
-from implementations.registry import PLATFORMS, RECIPES, CellStatus, Signal, cell
+from implementations.registry import PLATFORMS, RECIPES, CellStatus, Platform, Signal, cell
 
-from . import diagram, figures
+from . import diagram, figures, find
 from .check import headline, texts
 from .load import Catalogue, Measured
-from .models import Citation, Direction, Pattern, Planned, Reference, Term
+from .models import Citation, Direction, Guidance, Pattern, PatternStatus, Planned, Reference, Term, Tradeoff
 from .prose import Cite, Figure, Writer, escape, nodes, plain
 from .results import Results, day
 
@@ -57,7 +57,12 @@ def render(catalogue: Catalogue) -> dict[str, str]:
     """Every page and data file of the site, by path. Markdown pages link to each other by path."""
     out = {
         "index.md": Page(catalogue, "index.md").render("home.md.j2"),
-        "patterns/index.md": Page(catalogue, "patterns/index.md").render("patterns.md.j2"),
+        "choose.md": FindPage(catalogue, "choose.md").render("choose.md.j2"),
+        "criteria.json": _json(find.criteria(catalogue)),
+        "patterns/index.md": FindPage(catalogue, "patterns/index.md").render("patterns.md.j2"),
+        "matrix.md": FindPage(catalogue, "matrix.md").render("matrix.md.j2"),
+        "compare.md": FindPage(catalogue, "compare.md").render("compare.md.j2"),
+        "relations.md": FindPage(catalogue, "relations.md").render("relations.md.j2"),
         "glossary/index.md": Page(catalogue, "glossary/index.md").render("terms.md.j2"),
         "references.md": Page(catalogue, "references.md").render("references.md.j2"),
     }
@@ -76,9 +81,11 @@ def navigation(catalogue: Catalogue) -> list[Any]:
     """The site's navigation, as MkDocs writes it. Terms are reached from the glossary's index."""
     by_title = sorted(catalogue.patterns.values(), key=lambda p: p.title.lower())
     patterns = [{head(p.title): f"patterns/{p.slug}.md"} for p in by_title]
+    overviews = [{"Where each runs": "matrix.md"}, {"Side by side": "compare.md"}, {"How they relate": "relations.md"}]
     return [
         {"Home": "index.md"},
-        {"Patterns": ["patterns/index.md", *patterns]},
+        {"Choose": "choose.md"},
+        {"Patterns": ["patterns/index.md", *overviews, *patterns]},
         {"Glossary": ["glossary/index.md"]},
         {"References": "references.md"},
     ]
@@ -243,9 +250,18 @@ class Page(Writer):
         name = re.sub(r"[^a-z0-9]+", "-", results.measured.name.lower()).strip("-")
         return Markup(f"{'own-run' if results.own else 'run'}-{name}")
 
+    def answers_of(self, item: Guidance) -> tuple[str, list[str]]:
+        """A criterion as its dimension's title and the answers that fit."""
+        assert self.catalogue.vocabulary
+        dimension = self.catalogue.vocabulary.dimensions[item.criterion.dimension]
+        return dimension.title, [dimension.values[v] for v in item.criterion.values]
+
     def either(self, texts: list[str]) -> Markup:
         """Answers of the vocabulary, any of which will do."""
         return Markup(" or ").join(Markup("“{}”").format(self.text(text)) for text in texts)
+
+    def arrow(self, direction: Direction) -> Markup:
+        return Markup("↑" if direction == Direction.UP else "↓")
 
     def known(self, slugs: list[str]) -> list[Term]:
         return [self.catalogue.terms[slug] for slug in slugs if slug in self.catalogue.terms]
@@ -303,13 +319,7 @@ class PatternPage(Page):
 
     def answers(self, name: str) -> list[tuple[str, list[str]]]:
         """Each criterion of a list as a dimension's title and the answers that fit."""
-        words = self.catalogue.vocabulary
-        assert words
-        out = []
-        for item in getattr(self.pattern, name):
-            dimension = words.dimensions[item.criterion.dimension]
-            out.append((dimension.title, [dimension.values[v] for v in item.criterion.values]))
-        return out
+        return [self.answers_of(item) for item in getattr(self.pattern, name)]
 
     def diagram(self) -> Markup:
         source = self.pattern.architecture.diagram
@@ -345,9 +355,6 @@ class PatternPage(Page):
     def needs(self) -> str:
         return SIGNALS[self.recipe.needs] if self.recipe else ""
 
-    def arrow(self, direction: Direction) -> Markup:
-        return Markup("↑" if direction == Direction.UP else "↓")
-
     def pillars(self) -> list[tuple[str, Any]]:
         return _titled(self.pattern.well_architected)
 
@@ -356,6 +363,122 @@ class PatternPage(Page):
 
     def works(self) -> list[tuple[str, str | None, str | None]]:
         return [(key, None, None) for key in works(self.pattern) if key in self.catalogue.references]
+
+
+class FindPage(Page):
+    """A page that lays patterns out side by side. Its tables are HTML, in which no Markdown is read: so are its links."""
+
+    def render(self, template: str, **context: Any) -> str:
+        return super().render(template, words=self.catalogue.vocabulary, **context)
+
+    def address(self, path: str) -> Markup:
+        """The relative address of a page as the browser asks for it."""
+        page, hash_, anchor = path.partition("#")
+        return Markup(f"{self.to(page).removesuffix('.md')}.html{hash_}{anchor}")
+
+    def link(self, label: str, target: str) -> str:
+        kind, _, rest = target.partition(":")
+        folder, known = {
+            "term": ("glossary", self.catalogue.terms),
+            "pattern": ("patterns", self.catalogue.patterns),
+        }.get(kind, ("", {}))
+        if rest in known:
+            return f'<a href="{self.address(f"{folder}/{rest}.md")}">{label}</a>'
+        if kind in ("https", "http"):
+            return f'<a href="{quote(target, safe=":/?#@!$+,;=%~-.")}">{label}</a>'
+        return super().link(label, target)
+
+    def cite(self, node: Cite) -> str:
+        address = self.address("references.md")
+        return super().cite(node).replace('href="#ref-', f'href="{address}#')
+
+    # -- criteria
+
+    def data(self) -> Markup:
+        """The criteria for the chooser's script, in the page's head. They are keys alone, so nothing needs encoding."""
+        return Markup(json.dumps(find.criteria(self.catalogue)))
+
+    def reasons(self, pattern: Pattern, dimension: str) -> list[dict[str, Any]]:
+        """The pattern's criteria on one dimension; `index` is their place in criteria.json."""
+        out = []
+        for index, (use, number, item) in enumerate(find.reasons(pattern)):
+            if item.criterion.dimension == dimension:
+                anchor = f"patterns/{pattern.slug}.md#when-{'to' if use else 'not-to'}-use-{number}"
+                out.append({"index": index, "use": use, "item": item, "address": self.address(anchor)})
+        return out
+
+    def marks(self, pattern: Pattern, dimension: str, value: str) -> list[bool]:
+        """Whether the page gives a reason to use (True) and to leave (False) the pattern for one answer."""
+        here = [r for r in self.reasons(pattern, dimension) if value in r["item"].criterion.values]
+        return sorted({r["use"] for r in here}, reverse=True)
+
+    # -- what a pattern needs, and where it runs
+
+    def signals(self) -> list[tuple[str, str]]:
+        """What recipes need of a teacher, as far as one does: key and words."""
+        needed = {RECIPES[slug].needs for slug in self.catalogue.patterns if slug in RECIPES}
+        return [(signal.value, words) for signal, words in SIGNALS.items() if signal in needed]
+
+    def signal(self, slug: str) -> tuple[str, str]:
+        """What the pattern's recipe needs of a teacher: key and words; without a recipe, both are empty."""
+        return (RECIPES[slug].needs.value, SIGNALS[RECIPES[slug].needs]) if slug in RECIPES else ("", "")
+
+    def enough(self, slug: str) -> list[str]:
+        """The most that a teacher gives, wherever that is enough: what the recipe needs, or any signal that says more."""
+        order = list(Signal)
+        return [s.value for s in order[order.index(RECIPES[slug].needs) :]] if slug in RECIPES else []
+
+    def gives(self, platform: Platform) -> str:
+        return _and([SIGNALS[signal] for signal in Signal if signal in platform.gives])
+
+    def platforms(self) -> list[Platform]:
+        return list(PLATFORMS.values())
+
+    def status(self, slug: str, platform: Platform) -> CellStatus:
+        return status(slug, platform.slug)
+
+    def command(self, slug: str, number: int) -> Markup:
+        """The address of the n-th platform's tab, which holds the command; the theme names tabs by their number."""
+        return self.address(f"patterns/{slug}.md#__tabbed_1_{number}")
+
+    # -- facets
+
+    def shapes(self, pattern: Pattern) -> list[str]:
+        """The tasks that the pattern is for: keys of `task_shape`."""
+        here = [item.criterion for item in pattern.when_to_use if item.criterion.dimension == "task_shape"]
+        return list(dict.fromkeys(value for criterion in here for value in criterion.values))
+
+    def shape_titles(self) -> dict[str, str]:
+        dimension = self.catalogue.vocabulary and self.catalogue.vocabulary.dimensions.get("task_shape")
+        return dimension.values if dimension else {}
+
+    def statuses(self) -> list[str]:
+        used = {pattern.status for pattern in self.patterns()}
+        return [status.value for status in PatternStatus if status in used]
+
+    def tags(self) -> list[str]:
+        return sorted({tag for pattern in self.patterns() for tag in pattern.tags})
+
+    # -- side by side
+
+    def tradeoff(self, pattern: Pattern, axis: str) -> list[tuple[bool, Tradeoff]]:
+        """What the pattern does to one axis: whether that is an advantage, and the trade-off."""
+        both = ((True, pattern.tradeoffs.advantages), (False, pattern.tradeoffs.disadvantages))
+        return [(good, item) for good, items in both for item in items if item.axis == axis]
+
+    def axes(self) -> dict[str, str]:
+        """The axes that some pattern moves, in the vocabulary's order: key and title."""
+        words = self.catalogue.vocabulary
+        moved = {item.axis for p in self.patterns() for item in (*p.tradeoffs.advantages, *p.tradeoffs.disadvantages)}
+        return {key: axis.title for key, axis in words.axes.items() if key in moved} if words else {}
+
+    # -- relations
+
+    def maps(self) -> list[tuple[str, Markup]]:
+        """The maps of relations, each with its relation's key."""
+        return [
+            (m.relation, Markup(diagram.svg(m.source, f"map-{m.relation}", m.alt))) for m in find.maps(self.catalogue)
+        ]
 
 
 class TermPage(Page):

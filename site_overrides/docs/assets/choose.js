@@ -1,0 +1,67 @@
+/* The chooser: ranks patterns as the form is answered. Every text it shows is copied from the tables of the page. */
+{
+  const OPENED = 3 // patterns whose reasons are shown at once, as `distill check` tells three
+  const KINDS = ["against", "for", "open"]
+  const data = JSON.parse(document.getElementById("dp-data").textContent)
+  const form = document.getElementById("dp-choose")
+  const ranking = document.getElementById("dp-ranking")
+  const state = document.getElementById("dp-state")
+  const opened = new Map() // what the reader opened or closed by hand
+
+  const element = (tag, className, ...inside) => {
+    const made = document.createElement(tag)
+    made.className = className
+    made.append(...inside)
+    return made
+  }
+  const originals = new Map([...document.querySelectorAll("[data-criterion]")].map(text => [text.dataset.criterion, text]))
+  const criterion = (pattern, index) => originals.get(`${pattern}/${index}`).cloneNode(true)
+  const link = pattern => originals.get(`${pattern}/0`).closest("tr").querySelector("th a").cloneNode(true)
+  const question = dimension => form.elements[dimension][0].closest("fieldset").querySelector("legend").textContent
+  const answer = (dimension, value) =>
+    [...form.elements[dimension]].find(radio => radio.value === value).closest("label").textContent.trim()
+
+  /** The reasons that bear on the answer; where the pattern's page does not name that answer, what it names instead. */
+  const bearing = (pattern, dimension, value) => {
+    const here = data.patterns[pattern].map((c, index) => ({ ...c, index })).filter(c => c.dimension === dimension)
+    const named = here.filter(c => c.values.includes(value))
+    return { named: named.length > 0, reasons: named.length ? named : here }
+  }
+
+  /** The answered questions of one kind, each with the pattern's own words. */
+  const group = (fit, kind, answers) => fit[kind].filter(dimension => answers[dimension]).map(dimension => {
+    const value = answers[dimension]
+    const { named, reasons } = bearing(fit.pattern, dimension, value)
+    const said = element("p", "dp-fit__question",
+      element("span", `dp-mark dp-mark--${kind}`, kind), ` ${question(dimension)} `, element("b", "", answer(dimension, value)))
+    const note = kind === "for" ? "This is none of its reasons against:" : "Its page does not name this answer, but:"
+    return element("li", "", said, ...(named ? [] : [element("p", "dp-fit__note", note)]),
+      ...reasons.map(c => criterion(fit.pattern, c.index)))
+  })
+
+  const article = (fit, place, answers) => {
+    const tally = KINDS.filter(kind => fit[kind].length).map(kind =>
+      element("span", `dp-mark dp-mark--${kind}`, `${fit[kind].length} ${kind}`))
+    const asked = element("ul", "dp-fit__reasons", ...KINDS.flatMap(kind => group(fit, kind, answers)))
+    const summary = element("summary", "", "Why")
+    const reasons = element("details", "dp-fit__details", summary, asked)
+    reasons.open = opened.get(fit.pattern) ?? place <= OPENED
+    summary.addEventListener("click", () => opened.set(fit.pattern, !reasons.open))
+    return element("li", fit.against.length ? "dp-fit dp-fit--against" : "dp-fit",
+      element("h3", "dp-fit__title", `${place}. `, link(fit.pattern)),
+      element("p", "dp-fit__tally", ...tally), ...(asked.children.length ? [reasons] : []))
+  }
+
+  keepInAddress(form, given => {
+    const answers = Object.fromEntries([...given].filter(([, value]) => value))
+    const fits = rank(data, answers)
+    const list = element("ol", "dp-fits", ...fits.map((fit, i) => article(fit, i + 1, answers)))
+    ranking.replaceChildren(element("h2", "dp-ranking__title", "Patterns, the best first"), list)
+    const count = Object.keys(answers).length
+    const first = link(fits[0].pattern).textContent
+    const more = count ? `${count} of ${Object.keys(data.dimensions).length} answered. First: ${first}` : "Nothing answered yet"
+    const jump = element("a", "", "See why")
+    jump.href = "#dp-ranking"
+    state.replaceChildren(`${more}. `, jump)
+  })
+}
