@@ -31,7 +31,9 @@ def criteria(catalogue: Catalogue) -> dict[str, Any]:
     """What the chooser weighs, as data: keys alone, the texts stand on the page."""
     words = catalogue.vocabulary
     return {
-        "dimensions": {key: list(d.values) for key, d in words.dimensions.items()} if words else {},
+        "dimensions": [{"dimension": key, "values": list(d.values)} for key, d in words.dimensions.items()]
+        if words
+        else [],
         "patterns": {
             slug: [
                 {"dimension": item.criterion.dimension, "use": use, "values": item.criterion.values}
@@ -54,7 +56,7 @@ class Map:
 def maps(catalogue: Catalogue) -> Iterator[Map]:
     """A map for each kind of relation that somebody uses, in the vocabulary's order."""
     for relation in catalogue.vocabulary.relations if catalogue.vocabulary else ():
-        pairs = sorted({pair for kind, *pair in _pairs(catalogue) if kind == relation for pair in [tuple(pair)]})
+        pairs = sorted({(a, b) for kind, a, b in _pairs(catalogue) if kind == relation})
         if pairs:
             line = "---" if relation in MUTUAL else "-->"
             names = {slug: title(catalogue, slug) for pair in pairs for slug in pair}

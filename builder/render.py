@@ -366,7 +366,7 @@ class PatternPage(Page):
 
 
 class FindPage(Page):
-    """A page that lays patterns out side by side. Its tables are HTML, in which no Markdown is read: so are its links."""
+    """A page of many patterns. Its tables are HTML, in which no Markdown is read, so its links are HTML too."""
 
     def render(self, template: str, **context: Any) -> str:
         return super().render(template, words=self.catalogue.vocabulary, **context)
@@ -424,7 +424,7 @@ class FindPage(Page):
         return (RECIPES[slug].needs.value, SIGNALS[RECIPES[slug].needs]) if slug in RECIPES else ("", "")
 
     def enough(self, slug: str) -> list[str]:
-        """The most that a teacher gives, wherever that is enough: what the recipe needs, or any signal that says more."""
+        """What a teacher must give at the least for a direct run: the signal that is needed, or one that says more."""
         order = list(Signal)
         return [s.value for s in order[order.index(RECIPES[slug].needs) :]] if slug in RECIPES else []
 
@@ -436,6 +436,13 @@ class FindPage(Page):
 
     def status(self, slug: str, platform: Platform) -> CellStatus:
         return status(slug, platform.slug)
+
+    def runs(self, slug: str) -> list[tuple[CellStatus, str]]:
+        """How the pattern runs, and on which platforms so."""
+        cells = [
+            (state, [p.title for p in PLATFORMS.values() if status(slug, p.slug) == state]) for state in CellStatus
+        ]
+        return [(state, ", ".join(titles)) for state, titles in cells if titles]
 
     def command(self, slug: str, number: int) -> Markup:
         """The address of the n-th platform's tab, which holds the command; the theme names tabs by their number."""
@@ -465,6 +472,10 @@ class FindPage(Page):
         """What the pattern does to one axis: whether that is an advantage, and the trade-off."""
         both = ((True, pattern.tradeoffs.advantages), (False, pattern.tradeoffs.disadvantages))
         return [(good, item) for good, items in both for item in items if item.axis == axis]
+
+    @cached_property
+    def measured(self) -> dict[str, Results | None]:
+        return {slug: self.headline(slug) for slug in self.catalogue.patterns}
 
     def axes(self) -> dict[str, str]:
         """The axes that some pattern moves, in the vocabulary's order: key and title."""

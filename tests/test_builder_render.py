@@ -58,6 +58,11 @@ def test_every_file_is_there() -> None:
     assert set(render(with_records(measured(), measured(own=True)))) == {
         "index.md",
         "references.md",
+        "choose.md",
+        "criteria.json",
+        "matrix.md",
+        "compare.md",
+        "relations.md",
         "patterns/index.md",
         "patterns/sequence-level.md",
         "patterns/sequence-level.json",
@@ -282,7 +287,7 @@ def test_hostile_yaml_cannot_inject(tmp_path: Path) -> None:
     text = re.sub(r"^linked_data: .*", "", text, flags=re.M)  # JSON, which the theme encodes for its place
     assert text.count("alert(1)") > 150
     assert "<script" not in text and "<img" not in text
-    text = re.sub(r"^(title|description): .*", "", text, flags=re.M)  # no Markdown is read there
+    text = re.sub(r"^(title|description|tags): .*", "", text, flags=re.M)  # no Markdown is read there
     assert "](javascript" not in text and "{: onclick" not in text
 
 

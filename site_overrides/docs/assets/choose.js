@@ -17,7 +17,7 @@
   const originals = new Map([...document.querySelectorAll("[data-criterion]")].map(text => [text.dataset.criterion, text]))
   const criterion = (pattern, index) => originals.get(`${pattern}/${index}`).cloneNode(true)
   const link = pattern => originals.get(`${pattern}/0`).closest("tr").querySelector("th a").cloneNode(true)
-  const question = dimension => form.elements[dimension][0].closest("fieldset").querySelector("legend").textContent
+  const title = dimension => form.elements[dimension][0].closest("fieldset").querySelector("legend").dataset.title
   const answer = (dimension, value) =>
     [...form.elements[dimension]].find(radio => radio.value === value).closest("label").textContent.trim()
 
@@ -33,35 +33,39 @@
     const value = answers[dimension]
     const { named, reasons } = bearing(fit.pattern, dimension, value)
     const said = element("p", "dp-fit__question",
-      element("span", `dp-mark dp-mark--${kind}`, kind), ` ${question(dimension)} `, element("b", "", answer(dimension, value)))
+      element("span", `dp-mark dp-mark--${kind}`, kind), ` ${title(dimension)}: `, element("b", "", answer(dimension, value)))
     const note = kind === "for" ? "This is none of its reasons against:" : "Its page does not name this answer, but:"
-    return element("li", "", said, ...(named ? [] : [element("p", "dp-fit__note", note)]),
+    return element("li", "dp-fit__reason", said, ...(named ? [] : [element("p", "dp-fit__note", note)]),
       ...reasons.map(c => criterion(fit.pattern, c.index)))
   })
 
+  /** One pattern with its place; before any question is answered there is none, and nothing to explain. */
   const article = (fit, place, answers) => {
+    const name = element("h3", "dp-fit__title", link(fit.pattern))
+    if (!Object.keys(answers).length) return element("li", "dp-fit", name)
+    name.prepend(`${place}. `)
     const tally = KINDS.filter(kind => fit[kind].length).map(kind =>
       element("span", `dp-mark dp-mark--${kind}`, `${fit[kind].length} ${kind}`))
-    const asked = element("ul", "dp-fit__reasons", ...KINDS.flatMap(kind => group(fit, kind, answers)))
     const summary = element("summary", "", "Why")
-    const reasons = element("details", "dp-fit__details", summary, asked)
-    reasons.open = opened.get(fit.pattern) ?? place <= OPENED
-    summary.addEventListener("click", () => opened.set(fit.pattern, !reasons.open))
-    return element("li", fit.against.length ? "dp-fit dp-fit--against" : "dp-fit",
-      element("h3", "dp-fit__title", `${place}. `, link(fit.pattern)),
-      element("p", "dp-fit__tally", ...tally), ...(asked.children.length ? [reasons] : []))
+    const reasons = element("ul", "dp-fit__reasons", ...KINDS.flatMap(kind => group(fit, kind, answers)))
+    const why = element("details", "dp-fit__details", summary, reasons)
+    why.open = opened.get(fit.pattern) ?? place <= OPENED
+    summary.addEventListener("click", () => opened.set(fit.pattern, !why.open))
+    return element("li", fit.against.length ? "dp-fit dp-fit--against" : "dp-fit", name,
+      element("p", "dp-fit__tally", ...tally), ...(reasons.children.length ? [why] : []))
   }
 
   keepInAddress(form, given => {
     const answers = Object.fromEntries([...given].filter(([, value]) => value))
-    const fits = rank(data, answers)
-    const list = element("ol", "dp-fits", ...fits.map((fit, i) => article(fit, i + 1, answers)))
-    ranking.replaceChildren(element("h2", "dp-ranking__title", "Patterns, the best first"), list)
     const count = Object.keys(answers).length
+    const fits = rank(data, answers)
+    ranking.replaceChildren(
+      element("h2", "dp-ranking__title", count ? "Patterns, the best first" : "Patterns"),
+      element("ol", "dp-fits", ...fits.map((fit, i) => article(fit, i + 1, answers))))
+    if (!count) return state.replaceChildren("Nothing answered yet.")
+    const why = element("a", "", "See why")
+    why.href = "#dp-ranking"
     const first = link(fits[0].pattern).textContent
-    const more = count ? `${count} of ${Object.keys(data.dimensions).length} answered. First: ${first}` : "Nothing answered yet"
-    const jump = element("a", "", "See why")
-    jump.href = "#dp-ranking"
-    state.replaceChildren(`${more}. `, jump)
+    state.replaceChildren(`${count} of ${data.dimensions.length} answered. First: ${first}. `, why)
   })
 }

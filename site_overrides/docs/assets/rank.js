@@ -19,7 +19,7 @@ function ofDimension(criteria, dimension, possible) {
 function rank(data, answers) {
   const fits = Object.entries(data.patterns).map(([pattern, criteria]) => {
     const fit = { pattern, for: [], against: [], open: [] }
-    for (const [dimension, values] of Object.entries(data.dimensions)) {
+    for (const { dimension, values } of data.dimensions) {
       const possible = answers[dimension] ? [answers[dimension]] : values
       fit[ofDimension(criteria, dimension, possible) ?? "none"]?.push(dimension)
     }
