@@ -62,8 +62,8 @@ def maps(catalogue: Catalogue) -> Iterator[Map]:
             names = {slug: title(catalogue, slug) for pair in pairs for slug in pair}
             nodes = [_node(catalogue, slug, name) for slug, name in sorted(names.items())]
             edges = [f"  {_id(a)} {line} {_id(b)}" for a, b in pairs]
-            joint = " and " if relation in MUTUAL else ", then "
-            alt = "; ".join(f"{names[a]}{joint}{names[b]}" for a, b in pairs)
+            joint = "and" if relation in MUTUAL else "to"
+            alt = "; ".join(f"{names[a]} {joint} {names[b]}" for a, b in pairs)
             yield Map(relation, "\n".join(["flowchart LR", *nodes, *edges]), alt)
 
 

@@ -385,7 +385,7 @@ class FindPage(Page):
         if rest in known:
             return f'<a href="{self.address(f"{folder}/{rest}.md")}">{label}</a>'
         if kind in ("https", "http"):
-            return f'<a href="{quote(target, safe=":/?#@!$+,;=%~-.")}">{label}</a>'
+            return f'<a href="{html.escape(quote(target, safe=":/?#@!$&+,;=%~-."))}">{label}</a>'
         return super().link(label, target)
 
     def cite(self, node: Cite) -> str:

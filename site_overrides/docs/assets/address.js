@@ -5,8 +5,8 @@ function keepInAddress(form, show) {
   const given = new URLSearchParams(location.search)
   for (const field of form.elements) {
     const values = given.getAll(field.name)
-    if (field.type === "radio" || field.type === "checkbox") field.checked = values.includes(field.value) || field.checked && !values.length
-    else if ([...field.options ?? []].some(option => values.includes(option.value))) field.value = values[0]
+    if (field.type === "radio" || field.type === "checkbox") field.checked ||= values.includes(field.value)
+    else if ([...field.options ?? []].some(option => option.value === values[0])) field.value = values[0]
   }
   const update = () => {
     const data = new FormData(form)

@@ -14,7 +14,8 @@
     made.append(...inside)
     return made
   }
-  const originals = new Map([...document.querySelectorAll("[data-criterion]")].map(text => [text.dataset.criterion, text]))
+  const texts = document.querySelectorAll("[data-criterion]")
+  const originals = new Map([...texts].map(text => [text.dataset.criterion, text]))
   const criterion = (pattern, index) => originals.get(`${pattern}/${index}`).cloneNode(true)
   const link = pattern => originals.get(`${pattern}/0`).closest("tr").querySelector("th a").cloneNode(true)
   const title = dimension => form.elements[dimension][0].closest("fieldset").querySelector("legend").dataset.title
@@ -32,8 +33,8 @@
   const group = (fit, kind, answers) => fit[kind].filter(dimension => answers[dimension]).map(dimension => {
     const value = answers[dimension]
     const { named, reasons } = bearing(fit.pattern, dimension, value)
-    const said = element("p", "dp-fit__question",
-      element("span", `dp-mark dp-mark--${kind}`, kind), ` ${title(dimension)}: `, element("b", "", answer(dimension, value)))
+    const mark = element("span", `dp-mark dp-mark--${kind}`, kind)
+    const said = element("p", "dp-fit__question", mark, ` ${title(dimension)}: `, element("b", "", answer(dimension, value)))
     const note = kind === "for" ? "This is none of its reasons against:" : "Its page does not name this answer, but:"
     return element("li", "dp-fit__reason", said, ...(named ? [] : [element("p", "dp-fit__note", note)]),
       ...reasons.map(c => criterion(fit.pattern, c.index)))

@@ -7,7 +7,7 @@
 
   keepInAddress(form, given => {
     const chosen = given.getAll("pattern").slice(0, MOST)
-    for (const box of form.elements.pattern.length ? form.elements.pattern : [form.elements.pattern]) {
+    for (const box of form.querySelectorAll("[name=pattern]")) {
       box.checked = chosen.includes(box.value)
       box.disabled = chosen.length === MOST && !box.checked
     }
@@ -16,7 +16,7 @@
         cell.hidden = i > 0 && chosen.length > 0 && !chosen.includes(slugs[i])
       }
     }
-    table.classList.toggle("dp-compare--few", chosen.length > 0)
-    document.getElementById("dp-count").textContent = chosen.length ? `${chosen.length} chosen` : `all ${slugs.length - 1} shown`
+    const count = document.getElementById("dp-count")
+    count.textContent = chosen.length ? `${chosen.length} chosen` : `all ${slugs.length - 1} shown`
   })
 }

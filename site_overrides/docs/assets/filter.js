@@ -6,9 +6,8 @@
 
   keepInAddress(document.getElementById("dp-filter"), given => {
     const { sort, ...wanted } = Object.fromEntries(given)
-    for (const row of rows) {
-      row.hidden = !Object.entries(wanted).every(([name, value]) => !value || row.dataset[name].split(" ").includes(value))
-    }
+    const fits = row => ([name, value]) => !value || row.dataset[name].split(" ").includes(value)
+    for (const row of rows) row.hidden = !Object.entries(wanted).every(fits(row))
     // High before low and new before old; without a value, last. Rows are by title as they come.
     const key = row => sort === "kept" ? Number(row.dataset.kept || -1) : row.dataset.updated
     body.append(...(sort ? [...rows].sort((a, b) => (key(a) < key(b)) - (key(a) > key(b))) : rows))
