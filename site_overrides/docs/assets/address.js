@@ -11,8 +11,8 @@ function keepInAddress(form, show) {
   const update = () => {
     const data = new FormData(form)
     const query = String(new URLSearchParams([...data].filter(([, value]) => value)))
-    history.replaceState(null, "", location.pathname + (query && `?${query}`) + location.hash)
     show(data)
+    history.replaceState(null, "", location.pathname + (query && `?${query}`) + location.hash) // last: from disk, some refuse
   }
   form.addEventListener("change", update)
   form.addEventListener("reset", () => setTimeout(update)) // the form is reset after this event
