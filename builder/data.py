@@ -15,6 +15,7 @@ from pydantic import AwareDatetime, Field, TypeAdapter
 from implementations.record import Estimate, Record, Verdict
 from implementations.registry import PLATFORMS, RECIPES, CellStatus, cell
 
+from . import find
 from .check import headline, texts
 from .load import SHARED, Catalogue, Measured
 from .models import (
@@ -39,7 +40,19 @@ from .models import (
 )
 from .prose import Cite, nodes, plain
 
-FEED, INDEX = "feed.xml", "index.json"
+FEED, INDEX, CRITERIA = "feed.xml", "index.json", "criteria.json"
+
+PAGES = {
+    "choose": "choose.md",
+    "patterns": "patterns/index.md",
+    "matrix": "matrix.md",
+    "compare": "compare.md",
+    "relations": "relations.md",
+    "glossary": "glossary/index.md",
+    "claims": "claims.md",
+    "references": "references.md",
+}
+"""Pages that are about more than one pattern or term."""
 
 # ------------------------------------------------------------------------------------------------ published models
 
@@ -104,6 +117,23 @@ class PublishedClaims(Published):
     references: dict[Key, Reference] = Field(description="the works that they cite, in the order of their mention")
 
 
+class Options(Strict):
+    dimension: Key = Field(description="a dimension of the vocabulary")
+    values: list[Key] = Field(description="every answer that it has")
+
+
+class Reason(Options):
+    use: bool = Field(description="true for a reason to use the pattern, false for one to leave it")
+    values: list[Key] = Field(description="answers, any of which is this reason")
+
+
+class Criteria(Published):
+    """criteria.json: what the chooser weighs, as keys; their texts are in the patterns and the vocabulary."""
+
+    dimensions: list[Options] = Field(description="the questions, in their order")
+    patterns: dict[Slug, list[Reason]] = Field(description="pattern → reasons to use it, then reasons to leave it")
+
+
 class Addresses(Strict):
     html: Url = Field(description="the page")
     json_: Url = Field(alias="json", description="the same as JSON, with every field")
@@ -163,6 +193,8 @@ class Index(Published):
 
     url: Url = Field(description="the catalogue's home page")
     updated: Date = Field(description="the day of the last change to a pattern or a term, record, or check of a claim")
+    pages: dict[str, Url] = Field(description="the pages that are about more than one pattern or term")
+    criteria: Url = Field(description="which answers speak for which pattern, as JSON")
     feed: Url = Field(description="the changes, as an Atom feed")
     references: WorkAddresses = Field(description="every work that a page cites")
     schemas: dict[str, Url] = Field(description="kind of file → its JSON Schema")
@@ -182,6 +214,7 @@ DATA: dict[str, Any] = {
     "schemas/pattern.json": PublishedPattern,
     "schemas/term.json": PublishedTerm,
     "schemas/claims.json": PublishedClaims,
+    "schemas/criteria.json": Criteria,
     "schemas/index.json": Index,
     "schemas/record.json": Record,
     **{f"schemas/source/{kind}.json": model for kind, model in SOURCES.items()},
@@ -230,7 +263,10 @@ WORKS = {"bibtex": ".bib", "csl": ".csl.json"}
 
 def files(catalogue: Catalogue) -> dict[str, str]:
     """Every JSON file of the site, by path."""
-    out = {INDEX: dumps(index_data(catalogue))}
+    out = {
+        INDEX: dumps(index_data(catalogue)),
+        CRITERIA: dumps({**_linked(catalogue, "criteria"), **find.criteria(catalogue)}),
+    }
     for pattern in catalogue.patterns.values():
         out[beside(page_path(pattern), ".json")] = dumps(pattern_data(catalogue, pattern))
     for term in catalogue.terms.values():
@@ -337,6 +373,10 @@ def index_data(catalogue: Catalogue) -> dict[str, Any]:
         **_linked(catalogue, "index"),
         "url": page_url(catalogue, "index.md"),
         "updated": updated(catalogue),
+        "pages": {
+            name: page_url(catalogue, path) for name, path in PAGES.items() if catalogue.claims or name != "claims"
+        },
+        "criteria": page_url(catalogue, CRITERIA),
         "feed": page_url(catalogue, FEED),
         "references": urls(catalogue, "references.md", **WORKS),
         "schemas": {

@@ -19,14 +19,26 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
-from implementations.registry import PLATFORMS, RECIPES, CellStatus, Signal
+from implementations.registry import PLATFORMS, RECIPES, CellStatus, Platform, Signal
 
-from . import data, diagram, feeds, figures, linked_data, twin
+from . import data, diagram, feeds, figures, find, linked_data, twin
 from .bibliography import OTHERS, bibtex, csl
 from .check import headline, texts
 from .data import beside, citation, page_path, page_url, record_path, records_of, status, works
 from .load import Catalogue
-from .models import Claim, Direction, OwnMeasurement, Pattern, Planned, Reference, Support, Term
+from .models import (
+    Claim,
+    Direction,
+    Guidance,
+    OwnMeasurement,
+    Pattern,
+    PatternStatus,
+    Planned,
+    Reference,
+    Support,
+    Term,
+    Tradeoff,
+)
 from .prose import Cite, Figure, Writer, escape, plain
 from .results import Results, day
 from .twin import PlainText
@@ -61,7 +73,11 @@ def render(catalogue: Catalogue) -> dict[str, str]:
     """Every page and data file of the site, by path. Markdown pages link to each other by path."""
     out = {
         "index.md": Page(catalogue, "index.md").render("home.md.j2"),
-        "patterns/index.md": Page(catalogue, "patterns/index.md").render("patterns.md.j2"),
+        "choose.md": FindPage(catalogue, "choose.md").render("choose.md.j2"),
+        "patterns/index.md": FindPage(catalogue, "patterns/index.md").render("patterns.md.j2"),
+        "matrix.md": FindPage(catalogue, "matrix.md").render("matrix.md.j2"),
+        "compare.md": FindPage(catalogue, "compare.md").render("compare.md.j2"),
+        "relations.md": FindPage(catalogue, "relations.md").render("relations.md.j2"),
         "glossary/index.md": Page(catalogue, "glossary/index.md").render("terms.md.j2"),
         "references.md": Page(catalogue, "references.md").render("references.md.j2"),
     }
@@ -107,9 +123,11 @@ def navigation(catalogue: Catalogue) -> list[Any]:
     """The site's navigation, as MkDocs writes it. Terms are reached from the glossary's index."""
     by_title = sorted(catalogue.patterns.values(), key=lambda p: p.title.lower())
     patterns = [{head(p.title): f"patterns/{p.slug}.md"} for p in by_title]
+    overviews = [{"Where each runs": "matrix.md"}, {"Side by side": "compare.md"}, {"How they relate": "relations.md"}]
     return [
         {"Home": "index.md"},
-        {"Patterns": ["patterns/index.md", *patterns]},
+        {"Choose": "choose.md"},
+        {"Patterns": ["patterns/index.md", *overviews, *patterns]},
         {"Glossary": ["glossary/index.md"]},
         *([{"Claims": "claims.md"}] if catalogue.claims else []),
         {"References": "references.md"},
@@ -245,9 +263,18 @@ class Page(Writer):
         name = re.sub(r"[^a-z0-9]+", "-", results.measured.name.lower()).strip("-")
         return Markup(f"{'own-run' if results.own else 'run'}-{name}")
 
+    def answers_of(self, item: Guidance) -> tuple[str, list[str]]:
+        """A criterion as its dimension's title and the answers that fit."""
+        assert self.catalogue.vocabulary
+        dimension = self.catalogue.vocabulary.dimensions[item.criterion.dimension]
+        return dimension.title, [dimension.values[v] for v in item.criterion.values]
+
     def either(self, texts: list[str]) -> Markup:
         """Answers of the vocabulary, any of which will do."""
         return Markup(" or ").join(Markup("“{}”").format(self.text(text)) for text in texts)
+
+    def arrow(self, direction: Direction) -> Markup:
+        return Markup("↑" if direction == Direction.UP else "↓")
 
     def known(self, slugs: list[str]) -> list[Term]:
         return [self.catalogue.terms[slug] for slug in slugs if slug in self.catalogue.terms]
@@ -273,9 +300,6 @@ class Page(Writer):
     def headline(self, slug: str) -> Results | None:
         found = headline(self.catalogue, slug)
         return Results(found) if found else None
-
-    def cells(self, slug: str) -> list[tuple[str, CellStatus]]:
-        return [(platform.title, status(slug, platform.slug)) for platform in PLATFORMS.values()]
 
 
 ADDRESS = ":/?#@!$&+,;=%~-."
@@ -309,13 +333,7 @@ class PatternPage(Page):
 
     def answers(self, name: str) -> list[tuple[str, list[str]]]:
         """Each criterion of a list as a dimension's title and the answers that fit."""
-        words = self.catalogue.vocabulary
-        assert words
-        out = []
-        for item in getattr(self.pattern, name):
-            dimension = words.dimensions[item.criterion.dimension]
-            out.append((dimension.title, [dimension.values[v] for v in item.criterion.values]))
-        return out
+        return [self.answers_of(item) for item in getattr(self.pattern, name)]
 
     def diagram(self) -> Markup:
         source = self.pattern.architecture.diagram
@@ -350,9 +368,6 @@ class PatternPage(Page):
 
     def needs(self) -> str:
         return SIGNALS[self.recipe.needs] if self.recipe else ""
-
-    def arrow(self, direction: Direction) -> Markup:
-        return Markup("↑" if direction == Direction.UP else "↓")
 
     def pillars(self) -> list[tuple[str, Any]]:
         return _titled(self.pattern.well_architected)
@@ -392,6 +407,138 @@ class ClaimsPage(Page):
 
     def works(self) -> list[tuple[str, str | None, str | None]]:
         return [(key, None, None) for key in works(self.catalogue.claims) if key in self.catalogue.references]
+
+
+class FindPage(Page):
+    """A page of many patterns. Its tables are HTML, in which no Markdown is read, so its links are HTML too."""
+
+    def render(self, template: str, **context: Any) -> str:
+        return super().render(template, words=self.catalogue.vocabulary, **context)
+
+    def alternates(self) -> list[dict[str, str]]:
+        if self.path == "choose.md":
+            return [{"href": self.to(data.CRITERIA), "type": "application/json", "title": "The criteria as JSON"}]
+        return super().alternates()
+
+    def address(self, path: str) -> Markup:
+        """The relative address of a page as the browser asks for it."""
+        page, hash_, anchor = path.partition("#")
+        return Markup(f"{self.to(page).removesuffix('.md')}.html{hash_}{anchor}")
+
+    def link(self, label: str, target: str) -> str:
+        kind, _, rest = target.partition(":")
+        folder, known = {
+            "term": ("glossary", self.catalogue.terms),
+            "pattern": ("patterns", self.catalogue.patterns),
+        }.get(kind, ("", {}))
+        if rest in known:
+            return f'<a href="{self.address(f"{folder}/{rest}.md")}">{label}</a>'
+        if kind in ("https", "http"):
+            return f'<a href="{html.escape(quote(target, safe=ADDRESS))}">{label}</a>'
+        return super().link(label, target)
+
+    def cite(self, node: Cite) -> str:
+        address = self.address("references.md")
+        return super().cite(node).replace('href="#ref-', f'href="{address}#')
+
+    # -- criteria
+
+    def criteria(self) -> Markup:
+        """The criteria for the chooser's script, in the front matter."""
+        return Markup(_front(find.criteria(self.catalogue)))
+
+    def reasons(self, pattern: Pattern, dimension: str) -> list[dict[str, Any]]:
+        """The pattern's criteria on one dimension; `index` is their place in criteria.json."""
+        out = []
+        for index, (use, number, item) in enumerate(find.reasons(pattern)):
+            if item.criterion.dimension == dimension:
+                anchor = f"patterns/{pattern.slug}.md#when-{'to' if use else 'not-to'}-use-{number}"
+                out.append({"index": index, "use": use, "item": item, "address": self.address(anchor)})
+        return out
+
+    def marks(self, pattern: Pattern, dimension: str, value: str) -> list[bool]:
+        """Whether the page gives a reason to use (True) and to leave (False) the pattern for one answer."""
+        here = [r for r in self.reasons(pattern, dimension) if value in r["item"].criterion.values]
+        return sorted({r["use"] for r in here}, reverse=True)
+
+    # -- what a pattern needs, and where it runs
+
+    def signals(self) -> list[tuple[str, str]]:
+        """What recipes need of a teacher, as far as one does: key and words."""
+        needed = {RECIPES[slug].needs for slug in self.catalogue.patterns if slug in RECIPES}
+        return [(signal.value, words) for signal, words in SIGNALS.items() if signal in needed]
+
+    def signal(self, slug: str) -> tuple[str, str]:
+        """What the pattern's recipe needs of a teacher: key and words; without a recipe, both are empty."""
+        return (RECIPES[slug].needs.value, SIGNALS[RECIPES[slug].needs]) if slug in RECIPES else ("", "")
+
+    def enough(self, slug: str) -> list[str]:
+        """What a teacher must give at the least for a direct run: the signal that is needed, or one that says more."""
+        order = list(Signal)
+        return [s.value for s in order[order.index(RECIPES[slug].needs) :]] if slug in RECIPES else []
+
+    def gives(self, platform: Platform) -> str:
+        return _and([SIGNALS[signal] for signal in Signal if signal in platform.gives])
+
+    def platforms(self) -> list[Platform]:
+        return list(PLATFORMS.values())
+
+    def status(self, slug: str, platform: Platform) -> CellStatus:
+        return status(slug, platform.slug)
+
+    def runs(self, slug: str) -> list[tuple[CellStatus, str]]:
+        """How the pattern runs, and on which platforms so."""
+        cells = [
+            (state, [p.title for p in PLATFORMS.values() if status(slug, p.slug) == state]) for state in CellStatus
+        ]
+        return [(state, ", ".join(titles)) for state, titles in cells if titles]
+
+    def command(self, slug: str, number: int) -> Markup:
+        """The address of the n-th platform's tab, which holds the command; the theme names tabs by their number."""
+        return self.address(f"patterns/{slug}.md#__tabbed_1_{number}")
+
+    # -- facets
+
+    def shapes(self, pattern: Pattern) -> list[str]:
+        """The tasks that the pattern is for: keys of `task_shape`."""
+        here = [item.criterion for item in pattern.when_to_use if item.criterion.dimension == "task_shape"]
+        return list(dict.fromkeys(value for criterion in here for value in criterion.values))
+
+    def shape_titles(self) -> dict[str, str]:
+        dimension = self.catalogue.vocabulary and self.catalogue.vocabulary.dimensions.get("task_shape")
+        return dimension.values if dimension else {}
+
+    def statuses(self) -> list[str]:
+        used = {pattern.status for pattern in self.patterns()}
+        return [status.value for status in PatternStatus if status in used]
+
+    def tags(self) -> list[str]:
+        return sorted({tag for pattern in self.patterns() for tag in pattern.tags})
+
+    # -- side by side
+
+    def tradeoff(self, pattern: Pattern, axis: str) -> list[tuple[bool, Tradeoff]]:
+        """What the pattern does to one axis: whether that is an advantage, and the trade-off."""
+        both = ((True, pattern.tradeoffs.advantages), (False, pattern.tradeoffs.disadvantages))
+        return [(good, item) for good, items in both for item in items if item.axis == axis]
+
+    @cached_property
+    def measured(self) -> dict[str, Results | None]:
+        return {slug: self.headline(slug) for slug in self.catalogue.patterns}
+
+    def axes(self) -> dict[str, str]:
+        """The axes that some pattern moves, in the vocabulary's order: key and title."""
+        words = self.catalogue.vocabulary
+        moved = {item.axis for p in self.patterns() for item in (*p.tradeoffs.advantages, *p.tradeoffs.disadvantages)}
+        return {key: axis.title for key, axis in words.axes.items() if key in moved} if words else {}
+
+    # -- relations
+
+    def maps(self) -> list[tuple[str, Markup]]:
+        """The maps of relations, each with its relation's key."""
+        return [
+            (m.relation, Markup(diagram.svg(m.source, f"map-{m.relation}", m.alt))) for m in find.maps(self.catalogue)
+        ]
 
 
 class TermPage(Page):

@@ -99,7 +99,7 @@ def test_every_json_file_follows_the_schema_that_it_names(name: str) -> None:
             problems = [f"{path}: {error.json_path}: {error.message}" for error in validator(schema).iter_errors(data)]
             assert problems == []
             checked += 1
-    assert checked == 2 + len(catalogue.patterns) + len(catalogue.terms)
+    assert checked == 3 + len(catalogue.patterns) + len(catalogue.terms)
 
 
 def validator(schema: dict[str, Any]) -> Draft202012Validator:
@@ -146,6 +146,7 @@ def test_index_holds_everything_and_its_addresses_exist(catalogue: Catalogue, pa
     files = {SITE + built(path) for path in pages}
     anchors = {f"{SITE}claims.html#{slug}" for slug in catalogue.claims}
     named = re.findall(rf'"({SITE}[^"]*)"', pages["index.json"])
+    assert {SITE + built(page) for page in FOUND} <= set(index["pages"].values())
     assert len(named) > 10 and anchors <= set(named) <= files | anchors
     entry = next(e for e in index["patterns"] if e["slug"] == "sequence-level")
     written = catalogue.patterns["sequence-level"]
@@ -242,14 +243,21 @@ def test_llms_txt_has_the_form_of_llmstxt_org(catalogue: Catalogue, pages: dict[
     """One title, a quotation, text without headings, then sections that are lists of links."""
     start, *sections = re.split(r"^## ", pages["llms.txt"], flags=re.M)
     assert re.fullmatch(r"# [^\n]+\n\n> [^\n]+\n\n[^#]+", start)
-    assert [section.split("\n")[0] for section in sections] == ["Patterns", "Glossary", "Claims", "Data", "Optional"]
+    assert [section.split("\n")[0] for section in sections] == [
+        "Patterns",
+        "Overviews",
+        "Glossary",
+        "Claims",
+        "Data",
+        "Optional",
+    ]
     listed = {}
     for section in sections:
         for line in section.strip().split("\n")[2:]:
             match = re.fullmatch(r"- \[(.+?)(?<!\\)\]\((\S+)\): (.+)", line)
             assert match, line
             listed[match[2].removeprefix(SITE)] = match[1]
-    assert listed.keys() <= pages.keys()
+    assert listed.keys() <= set(map(built, pages))
     assert {path for path in listed if path.endswith(".txt")} == twins(pages).keys() - {"llms.txt"}
 
 
@@ -424,7 +432,8 @@ def test_linked_data_of_every_page(catalogue: Catalogue, pages: dict[str, str]) 
         assert found[0] == (linked(catalogue, path))
 
 
-UNLINKED = ("index.md", "patterns/index.md", "claims.md", "references.md")
+FOUND = ("choose.md", "patterns/index.md", "matrix.md", "compare.md", "relations.md")
+UNLINKED = ("index.md", *FOUND, "claims.md", "references.md")
 """Pages about which linked data says nothing."""
 
 
