@@ -85,9 +85,20 @@ def render(catalogue: Catalogue) -> dict[str, str]:
         out["claims.md"] = ClaimsPage(catalogue).render("claims.md.j2")
     for slug, pattern in catalogue.patterns.items():
         out[f"patterns/{slug}.md"] = PatternPage(catalogue, pattern).render("pattern.md.j2")
+    users = _users(catalogue)
     for slug, term in catalogue.terms.items():
-        out[f"glossary/{slug}.md"] = TermPage(catalogue, term).render("term.md.j2")
+        out[f"glossary/{slug}.md"] = TermPage(catalogue, term).render("term.md.j2", used_by=users.get(slug, []))
     return {**feeds.files(catalogue), **out, **data.files(catalogue), **_twins(catalogue), **_works(catalogue)}
+
+
+def _users(catalogue: Catalogue) -> dict[str, list[Pattern]]:
+    """Term → patterns whose text links to it, by title."""
+    users: dict[str, list[Pattern]] = {}
+    for pattern in sorted(catalogue.patterns.values(), key=lambda p: p.title.lower()):
+        whole = "\n".join(text for _, text in texts(pattern))
+        for slug in set(re.findall(r"\]\(term:([^)]*)\)", whole)):
+            users.setdefault(slug, []).append(pattern)
+    return users
 
 
 def _twins(catalogue: Catalogue) -> dict[str, str]:
@@ -175,10 +186,14 @@ class Page(Writer):
         if kind in ("https", "http"):
             return f"[{label}]({quote(target, safe=ADDRESS)})"
         if kind == "term" and rest in self.catalogue.terms:
-            return f"[{label}]({self.to(f'glossary/{rest}.md')})"
+            return f"[{label}]({self.to(f'glossary/{rest}.md')}{self.tooltip(rest)})"
         if kind == "pattern" and rest in self.catalogue.patterns:
             return f"[{label}]({self.to(f'patterns/{rest}.md')})"
         return label + self.planned_mark if kind == "pattern" else label
+
+    def tooltip(self, term: str) -> str:
+        """The title of a link to a term: its meaning, which a browser shows to whoever points at it."""
+        return f' "{escape(plain(self.catalogue.terms[term].short))}"'
 
     def cite(self, node: Cite) -> str:
         def one(key: str, locator: str | None) -> str:
@@ -392,10 +407,12 @@ class ClaimsPage(Page):
     def alternates(self) -> list[dict[str, str]]:
         return self.twins()
 
-    def claims(self) -> list[tuple[str, Claim]]:
-        """All claims by verdict, the best supported first."""
-        order = list(Support)
-        return sorted(self.catalogue.claims.items(), key=lambda item: order.index(item[1].verdict))
+    def by_verdict(self) -> Iterator[tuple[Support, list[tuple[str, Claim]]]]:
+        """The claims of each verdict, the best supported first."""
+        for verdict in Support:
+            found = [(slug, claim) for slug, claim in self.catalogue.claims.items() if claim.verdict == verdict]
+            if found:
+                yield verdict, found
 
     def render(self, template: str, **context: Any) -> str:
         return super().render(template, citation=citation(self.catalogue, self.path), **context)
@@ -427,15 +444,16 @@ class FindPage(Page):
 
     def link(self, label: str, target: str) -> str:
         kind, _, rest = target.partition(":")
-        folder, known = {
-            "term": ("glossary", self.catalogue.terms),
-            "pattern": ("patterns", self.catalogue.patterns),
-        }.get(kind, ("", {}))
-        if rest in known:
-            return f'<a href="{self.address(f"{folder}/{rest}.md")}">{label}</a>'
+        if kind == "term" and rest in self.catalogue.terms:
+            return f'<a href="{self.address(f"glossary/{rest}.md")}"{self.tooltip(rest)}>{label}</a>'
+        if kind == "pattern" and rest in self.catalogue.patterns:
+            return f'<a href="{self.address(f"patterns/{rest}.md")}">{label}</a>'
         if kind in ("https", "http"):
             return f'<a href="{html.escape(quote(target, safe=ADDRESS))}">{label}</a>'
         return super().link(label, target)
+
+    def tooltip(self, term: str) -> str:
+        return f" title={super().tooltip(term).strip()}"
 
     def cite(self, node: Cite) -> str:
         address = self.address("references.md")
@@ -566,11 +584,6 @@ class TermPage(Page):
     def claims(self) -> list[tuple[str, Claim]]:
         return [(slug, claim) for slug, claim in self.catalogue.claims.items() if self.term.slug in claim.terms]
 
-    def used_by(self) -> list[Pattern]:
-        """Patterns whose text links to this term."""
-        target = f"](term:{self.term.slug})"
-        return [p for p in self.patterns() if any(target in text for _, text in texts(p))]
-
 
 class Twin(PlainText, Page):
     """A page as plain Markdown, served beside it. Its addresses are whole, for it is read far from here."""
@@ -581,6 +594,9 @@ class Twin(PlainText, Page):
 
     def render(self, template: str, **context: Any) -> str:
         return re.sub(r"\n{3,}", "\n\n", super().render(template, **context))
+
+    def tooltip(self, term: str) -> str:
+        return ""
 
     def figure(self, node: Figure) -> str:
         return twin.escape(self.value(node) or self.unmeasured)

@@ -115,8 +115,8 @@ def test_verdicts_are_in_words_and_best_supported_first() -> None:
     some = catalogue.claims["said-of-nothing"]
     claims = {f"c{i}": some.model_copy(update={"verdict": support}) for i, support in enumerate(reversed(Support))}
     page = render(replace(catalogue, claims=claims))["claims.md"]
-    table = re.findall(r'^\| <span class="dp-tag dp-tag--\w+">([^<]+)</span>', page, re.M)
-    assert table == ["supported", "supported under conditions", "not supported", "no source found"]
+    verdicts = re.findall(r'^<p class="dp-verdict"><span class="dp-tag dp-tag--\w+">([^<]+)</span></p>$', page, re.M)
+    assert verdicts == ["supported", "supported under conditions", "not supported", "no source found"]
 
 
 def test_pages_link_to_the_claims_about_them() -> None:

@@ -253,6 +253,13 @@ def test_every_address_leads_somewhere() -> None:
                 assert not anchor or anchor.startswith("__tabbed") or f'id="{anchor}"' in pages()[target], address
 
 
+def test_links_to_terms_say_what_they_mean() -> None:
+    links = re.findall(r'<a href="glossary/([\w-]+)\.html"( title="[^"]+")?>', pages()["compare.md"])
+    assert links
+    for slug, title in links:
+        assert plain(real().terms[slug].short) in html.unescape(title)
+
+
 def test_navigation_names_them() -> None:
     assert all(f"'{name}'" in str(navigation(real())) for name in PAGES)
 
