@@ -18,7 +18,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pydantic import BaseModel
@@ -27,12 +27,9 @@ from implementations.registry import PLATFORMS, RECIPES
 
 from . import diagram, figures, prose
 from .aliases import slug_of
-from .load import RECORD_MEND, RECORDS, Catalogue, Path_, Problem, Source
-from .models import Direction, Pattern, Prose, Term
+from .load import CLAIMS, RECORD_MEND, RECORDS, REFERENCES, VOCABULARY, Catalogue, Path_, Problem, Source
+from .models import Claim, Direction, Pattern, Prose, Support, Term
 from .prose import Cite, Code, Figure, Link, Text
-
-REFERENCES = "patterns/_references.yml"
-VOCABULARY = "patterns/_vocabulary.yml"
 
 
 def check(catalogue: Catalogue) -> list[Problem]:
@@ -42,11 +39,18 @@ def check(catalogue: Catalogue) -> list[Problem]:
     for slug, pattern in catalogue.patterns.items():
         source = catalogue.source("patterns", slug)
         problems += _pattern(catalogue, source, slug, pattern)
-        problems += _texts(catalogue, source, pattern, cited, has_record=True)
+        problems += _texts(catalogue, source, texts(pattern), cited, record_of=slug)
     for slug, term in catalogue.terms.items():
         source = catalogue.source("glossary", slug)
         problems += _term(catalogue, source, slug, term, cited)
-        problems += _texts(catalogue, source, term, cited, has_record=False)
+        problems += _texts(catalogue, source, texts(term), cited)
+    for slug, claim in catalogue.claims.items():
+        source = catalogue.sources[CLAIMS]
+        problems += _claim(catalogue, source, slug, claim)
+        problems += _texts(catalogue, source, texts(claim.model_copy(update={"measured": []}), (slug,)), cited)
+        for i, item in enumerate(claim.measured):
+            found = texts(item, (slug, "measured", i))
+            problems += _texts(catalogue, source, found, cited, record_of=item.pattern)
     problems += _names(catalogue)
     if not catalogue.broken:  # a file that could not be read may hold the citation
         problems += _unused(catalogue, cited)
@@ -135,17 +139,23 @@ def _words(catalogue: Catalogue, source: Source, pattern: Pattern) -> Iterator[P
 def _related(catalogue: Catalogue, source: Source, pattern: Pattern) -> Iterator[Problem]:
     words = catalogue.vocabulary
     assert words
-    pages = catalogue.patterns.keys() | catalogue.broken
+    known = _patterns(catalogue)
     for i, item in enumerate(pattern.related):
         if item.slug == pattern.slug:
             yield source.problem(("related", i, "slug"), "the pattern itself", "name another pattern")
-        elif item.slug not in pages | words.planned.keys():
-            yield _unknown(source, ("related", i, "slug"), item.slug, pages | words.planned.keys())
+        elif item.slug not in known:
+            yield _unknown(source, ("related", i, "slug"), item.slug, known)
         if item.relation not in words.relations:
             yield _unknown(source, ("related", i, "relation"), item.relation, words.relations)
     if pattern.slug in words.planned:
         where = catalogue.sources[VOCABULARY]
         yield where.problem(("planned", pattern.slug), "is planned no longer: it has a page", "remove it here")
+
+
+def _patterns(catalogue: Catalogue) -> set[str]:
+    """Slugs that a file may name as a pattern: with a page, with a page that has to be mended first, or planned."""
+    planned = catalogue.vocabulary.planned.keys() if catalogue.vocabulary else set()
+    return catalogue.patterns.keys() | catalogue.broken | planned
 
 
 def _unknown(source: Source, path: Path_, given: str, known: Any) -> Problem:
@@ -208,6 +218,29 @@ INDEX = "the list of all"
 KINDS = {"patterns": "pattern", "glossary": "term"}
 
 
+# -------------------------------------------------------------------------------------------------- claims
+
+
+def _claim(catalogue: Catalogue, source: Source, slug: str, claim: Claim) -> Iterator[Problem]:
+    """Somebody must be named for a claim and something for its verdict, and its pages must exist."""
+    if not _cites(claim.said_by):
+        yield source.problem((slug, "said_by"), "names nobody", "cite whoever says it, [@key, locator]")
+    if claim.verdict != Support.UNSOURCED and not _cites(claim.source):
+        mend = f"cite it, [@key, locator], or give the verdict “{Support.UNSOURCED}”"
+        yield source.problem((slug, "source"), f"no work is cited for the verdict “{claim.verdict}”", mend)
+    patterns, terms = _patterns(catalogue), catalogue.terms.keys() | catalogue.broken
+    named: list[tuple[Path_, str, Any]] = [
+        *((("measured", i, "pattern"), item.pattern, patterns) for i, item in enumerate(claim.measured)),
+        *((("patterns", i), name, patterns) for i, name in enumerate(claim.patterns)),
+        *((("terms", i), name, terms) for i, name in enumerate(claim.terms)),
+    ]
+    yield from (_unknown(source, (slug, *path), name, known) for path, name, known in named if name not in known)
+
+
+def _cites(text: str) -> bool:
+    return any(isinstance(node, Cite) for node in prose.nodes(text))
+
+
 # ------------------------------------------------------------------------------------------------- records
 
 
@@ -257,8 +290,16 @@ FOREIGN = re.compile(r"^(#{1,6} |```|~~~|\||> )", re.M)
 LEFTOVER = re.compile(r"\[\[|\]\]|\[@|!\[|\]\(")
 
 
-def _texts(catalogue: Catalogue, source: Source, model: Any, cited: set[str], *, has_record: bool) -> Iterator[Problem]:
-    for path, text in texts(model):
+def _texts(
+    catalogue: Catalogue,
+    source: Source,
+    found: Iterable[tuple[Path_, Prose]],
+    cited: set[str],
+    *,
+    record_of: str | None = None,
+) -> Iterator[Problem]:
+    """What is wrong with texts that may quote the record of the pattern ``record_of``, or none."""
+    for path, text in found:
         yield from _markup(source, path, text)
         for figure, nth in uncited(text):
             mend = "cite its source in the same sentence, [@key, locator], or read it from [[record: …]]"
@@ -272,7 +313,7 @@ def _texts(catalogue: Catalogue, source: Source, model: Any, cited: set[str], *,
                 case Link(_, target):
                     yield from _link(catalogue, source, path, target)
                 case Figure():
-                    yield from _figure(catalogue, source, path, node, model if has_record else None)
+                    yield from _figure(catalogue, source, path, node, record_of)
 
 
 def _markup(source: Source, path: Path_, text: str) -> Iterator[Problem]:
@@ -314,8 +355,7 @@ def _link(catalogue: Catalogue, source: Source, path: Path_, target: str) -> Ite
     if kind == "term" and rest not in catalogue.terms.keys() | catalogue.broken:
         yield source.problem(path, f"there is no term “{rest}”", _choose(rest, catalogue.terms), at=at)
     elif kind == "pattern":
-        planned = catalogue.vocabulary.planned.keys() if catalogue.vocabulary else set()
-        known = catalogue.patterns.keys() | planned | catalogue.broken
+        known = _patterns(catalogue)
         if rest not in known:
             yield source.problem(path, f"there is no pattern “{rest}”", _choose(rest, known), at=at)
     elif kind not in ("term", "http", "https"):
@@ -324,17 +364,19 @@ def _link(catalogue: Catalogue, source: Source, path: Path_, target: str) -> Ite
 
 
 def _figure(
-    catalogue: Catalogue, source: Source, path: Path_, node: Figure, pattern: Pattern | None
+    catalogue: Catalogue, source: Source, path: Path_, node: Figure, record_of: str | None
 ) -> Iterator[Problem]:
     at = source.find(path, node.raw)
-    if pattern is None:
-        mend = "link to the pattern that measured it"
-        yield source.problem(path, "a term has no record to read a figure from", mend, at=at)
+    if record_of is None:
+        what, mend = "a term has no record to read a figure from", "link to the pattern that measured it"
+        if source.file == CLAIMS:
+            what, mend = "a claim has no record of its own", "put it under `measured`, beside its pattern"
+        yield source.problem(path, what, mend, at=at)
         return
     try:
         figures.check_path(node.path)
         figures.check_format(node.format)
-        if record := headline(catalogue, pattern.slug):
+        if record := headline(catalogue, record_of):
             figures.write(figures.read(record.record, node.path), node.format)
     except figures.FigureError as error:
         yield source.problem(path, f"{node.raw}: {error}", "see builder/figures.py", at=at)

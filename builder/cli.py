@@ -38,8 +38,8 @@ def check(root: Root = Path(), records: Records = None) -> None:
     """Say everything that is wrong with the catalogue's files. Exits with 2 if anything is."""
     catalogue = _load(root, records)
     counts = (
-        f"{len(catalogue.patterns)} patterns, {len(catalogue.terms)} terms, {len(catalogue.references)} references, "
-        f"{len(catalogue.records)} records"
+        f"{len(catalogue.patterns)} patterns, {len(catalogue.terms)} terms, {len(catalogue.claims)} claims, "
+        f"{len(catalogue.references)} references, {len(catalogue.records)} records"
     )
     print(f"No problem in {counts}.")
 

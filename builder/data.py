@@ -7,6 +7,7 @@ models; the tests hold each file against its schema.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from pydantic import AwareDatetime, Field, TypeAdapter
@@ -14,15 +15,18 @@ from pydantic import AwareDatetime, Field, TypeAdapter
 from implementations.record import Estimate, Record, Verdict
 from implementations.registry import PLATFORMS, RECIPES, CellStatus, cell
 
+from . import find
 from .check import headline, texts
-from .load import Catalogue, Measured
+from .load import SHARED, Catalogue, Measured
 from .models import (
     Citation,
+    Claim,
     Criterion,
     Date,
     Difficulty,
     Implementation,
     Key,
+    OwnMeasurement,
     Pattern,
     PatternStatus,
     Plain,
@@ -30,13 +34,25 @@ from .models import (
     Reference,
     Slug,
     Strict,
+    Support,
     Term,
     Url,
-    Vocabulary,
 )
 from .prose import Cite, nodes, plain
 
-FEED, INDEX = "feed.xml", "index.json"
+FEED, INDEX, CRITERIA = "feed.xml", "index.json", "criteria.json"
+
+PAGES = {
+    "choose": "choose.md",
+    "patterns": "patterns/index.md",
+    "matrix": "matrix.md",
+    "compare": "compare.md",
+    "relations": "relations.md",
+    "glossary": "glossary/index.md",
+    "claims": "claims.md",
+    "references": "references.md",
+}
+"""Pages that are about more than one pattern or term."""
 
 # ------------------------------------------------------------------------------------------------ published models
 
@@ -83,6 +99,41 @@ class PublishedTerm(Term, Published):
     citation: Citation = Field(description="how to cite it")
 
 
+class RecordedMeasurement(OwnMeasurement):
+    record: Url | None = Field(description="the record that the text quotes; null if none is committed")
+
+
+class PublishedClaim(Claim):
+    slug: Slug = Field(description="its anchor on the page of claims")
+    url: Url = Field(description="where it can be read")
+    measured: list[RecordedMeasurement] = Field(description="our own measurements of the same question")
+
+
+class PublishedClaims(Published):
+    """claims.json: every claim as written, with its address and the records that its own measurements quote."""
+
+    citation: Citation = Field(description="how to cite them")
+    claims: list[PublishedClaim] = Field(description="every claim, in the order of the page")
+    references: dict[Key, Reference] = Field(description="the works that they cite, in the order of their mention")
+
+
+class Options(Strict):
+    dimension: Key = Field(description="a dimension of the vocabulary")
+    values: list[Key] = Field(description="every answer that it has")
+
+
+class Reason(Options):
+    use: bool = Field(description="true for a reason to use the pattern, false for one to leave it")
+    values: list[Key] = Field(description="answers, any of which is this reason")
+
+
+class Criteria(Published):
+    """criteria.json: what the chooser weighs, as keys; their texts are in the patterns and the vocabulary."""
+
+    dimensions: list[Options] = Field(description="the questions, in their order")
+    patterns: dict[Slug, list[Reason]] = Field(description="pattern → reasons to use it, then reasons to leave it")
+
+
 class Addresses(Strict):
     html: Url = Field(description="the page")
     json_: Url = Field(alias="json", description="the same as JSON, with every field")
@@ -127,29 +178,43 @@ class TermEntry(Strict):
     urls: Addresses = Field(description="where it can be read")
 
 
+class ClaimEntry(Strict):
+    slug: Slug = Field(description="its anchor on the page of claims")
+    title: str = Field(description="the claim as a heading")
+    verdict: Support = Field(description="what the primary source says of it")
+    patterns: list[Slug] = Field(description="patterns that it is about")
+    terms: list[Slug] = Field(description="terms that it is about")
+    checked: Date = Field(description="the day its sources were last looked up")
+    urls: Addresses = Field(description="where it can be read, with all other claims")
+
+
 class Index(Published):
-    """index.json: every pattern and every term in short, and where everything else is."""
+    """index.json: every pattern, term and claim in short, and where everything else is."""
 
     url: Url = Field(description="the catalogue's home page")
-    updated: Date = Field(description="the day of the last change to a pattern or a term, or of the last record")
+    updated: Date = Field(description="the day of the last change to a pattern or a term, record, or check of a claim")
+    pages: dict[str, Url] = Field(description="the pages that are about more than one pattern or term")
+    criteria: Url = Field(description="which answers speak for which pattern, as JSON")
     feed: Url = Field(description="the changes, as an Atom feed")
     references: WorkAddresses = Field(description="every work that a page cites")
     schemas: dict[str, Url] = Field(description="kind of file → its JSON Schema")
     patterns: list[PatternEntry] = Field(description="every pattern, by slug")
     terms: list[TermEntry] = Field(description="every term, by slug")
+    claims: list[ClaimEntry] = Field(description="every claim, by slug")
 
 
 SOURCES: dict[str, Any] = {
     "pattern": Pattern,
     "term": Term,
-    "vocabulary": Vocabulary,
-    "references": dict[Key, Reference],
+    **{Path(name).stem.strip("_"): model for name, model in SHARED.items()},
 }
 """What a contributor writes, in YAML."""
 
 DATA: dict[str, Any] = {
     "schemas/pattern.json": PublishedPattern,
     "schemas/term.json": PublishedTerm,
+    "schemas/claims.json": PublishedClaims,
+    "schemas/criteria.json": Criteria,
     "schemas/index.json": Index,
     "schemas/record.json": Record,
     **{f"schemas/source/{kind}.json": model for kind, model in SOURCES.items()},
@@ -178,6 +243,10 @@ def page_url(catalogue: Catalogue, path: str) -> str:
     return catalogue.site_url + (beside(path, ".html") if path.endswith(".md") else path)
 
 
+def claim_url(catalogue: Catalogue, slug: str) -> str:
+    return f"{page_url(catalogue, 'claims.md')}#{slug}"
+
+
 def record_path(measured: Measured) -> str:
     return f"records/{'own/' if measured.own else ''}{measured.name}.json"
 
@@ -194,11 +263,16 @@ WORKS = {"bibtex": ".bib", "csl": ".csl.json"}
 
 def files(catalogue: Catalogue) -> dict[str, str]:
     """Every JSON file of the site, by path."""
-    out = {INDEX: dumps(index_data(catalogue))}
+    out = {
+        INDEX: dumps(index_data(catalogue)),
+        CRITERIA: dumps({**_linked(catalogue, "criteria"), **find.criteria(catalogue)}),
+    }
     for pattern in catalogue.patterns.values():
         out[beside(page_path(pattern), ".json")] = dumps(pattern_data(catalogue, pattern))
     for term in catalogue.terms.values():
         out[beside(page_path(term), ".json")] = dumps(term_data(catalogue, term))
+    if catalogue.claims:
+        out["claims.json"] = dumps(claims_data(catalogue))
     for measured in catalogue.records:
         out[record_path(measured)] = measured.record.model_dump_json(indent=1) + "\n"
     for path, model in DATA.items():
@@ -217,7 +291,7 @@ def _linked(catalogue: Catalogue, kind: str) -> dict[str, str]:
 
 def term_data(catalogue: Catalogue, term: Term) -> dict[str, Any]:
     written = term.model_dump(mode="json", by_alias=True)
-    return {**_linked(catalogue, "term"), **written, "citation": citation(catalogue, term).model_dump()}
+    return {**_linked(catalogue, "term"), **written, "citation": citation(catalogue, page_path(term)).model_dump()}
 
 
 def pattern_data(catalogue: Catalogue, pattern: Pattern) -> dict[str, Any]:
@@ -228,18 +302,39 @@ def pattern_data(catalogue: Catalogue, pattern: Pattern) -> dict[str, Any]:
     return {
         **_linked(catalogue, "pattern"),
         **data,
-        "citation": citation(catalogue, pattern).model_dump(),
+        "citation": citation(catalogue, page_path(pattern)).model_dump(),
         "records": _records(catalogue, pattern),
-        "references": {
-            key: catalogue.references[key].model_dump(mode="json", by_alias=True, exclude_none=True)
-            for key in works(pattern)
-            if key in catalogue.references
-        },
+        "references": _references(catalogue, works(pattern)),
+    }
+
+
+def claims_data(catalogue: Catalogue) -> dict[str, Any]:
+    """Every claim as written, with its address and the records that its own measurements quote."""
+    claims = []
+    for slug, claim in catalogue.claims.items():
+        data = claim.model_dump(mode="json")
+        for item in data["measured"]:
+            first = headline(catalogue, item["pattern"])
+            item["record"] = page_url(catalogue, record_path(first)) if first else None
+        claims.append({"slug": slug, "url": claim_url(catalogue, slug), **data})
+    return {
+        **_linked(catalogue, "claims"),
+        "citation": citation(catalogue, "claims.md").model_dump(),
+        "claims": claims,
+        "references": _references(catalogue, works(catalogue.claims)),
+    }
+
+
+def _references(catalogue: Catalogue, keys: list[str]) -> dict[str, Any]:
+    return {
+        key: catalogue.references[key].model_dump(mode="json", by_alias=True, exclude_none=True)
+        for key in keys
+        if key in catalogue.references
     }
 
 
 def index_data(catalogue: Catalogue) -> dict[str, Any]:
-    """Every pattern and term in short. Its texts are words alone; their markup is in the files of one each."""
+    """Every pattern, term and claim in short. Its texts are words alone; their markup is in the files of one each."""
     same = ("slug", "aliases", "tags", "created", "updated")
     patterns = [
         {
@@ -265,10 +360,23 @@ def index_data(catalogue: Catalogue) -> dict[str, Any]:
         }
         for _, term in sorted(catalogue.terms.items())
     ]
+    claims = [
+        {
+            **claim.model_dump(mode="json", include={"verdict", "patterns", "terms", "checked"}),
+            "slug": slug,
+            "title": plain(claim.title),
+            "urls": {**urls(catalogue, "claims.md", **TWINS), "html": claim_url(catalogue, slug)},
+        }
+        for slug, claim in sorted(catalogue.claims.items())
+    ]
     return {
         **_linked(catalogue, "index"),
         "url": page_url(catalogue, "index.md"),
         "updated": updated(catalogue),
+        "pages": {
+            name: page_url(catalogue, path) for name, path in PAGES.items() if catalogue.claims or name != "claims"
+        },
+        "criteria": page_url(catalogue, CRITERIA),
         "feed": page_url(catalogue, FEED),
         "references": urls(catalogue, "references.md", **WORKS),
         "schemas": {
@@ -276,6 +384,7 @@ def index_data(catalogue: Catalogue) -> dict[str, Any]:
         },
         "patterns": patterns,
         "terms": terms,
+        "claims": claims,
     }
 
 
@@ -299,14 +408,14 @@ def _records(catalogue: Catalogue, pattern: Pattern) -> list[dict[str, Any]]:
 # ----------------------------------------------------------------------------------------- what is computed of them
 
 
-def citation(catalogue: Catalogue, model: Pattern | Term) -> Citation:
-    """How to cite a pattern or a term."""
-    page = page_url(catalogue, page_path(model))
+def citation(catalogue: Catalogue, path: str) -> Citation:
+    """How to cite a page that has its JSON beside it."""
+    page = page_url(catalogue, path)
     publication = catalogue.vocabulary.publication.model_dump() if catalogue.vocabulary else {}
     links = {
         "canonical_url": page,
         "html_url": page,
-        "json_url": page_url(catalogue, beside(page_path(model), ".json")),
+        "json_url": page_url(catalogue, beside(path, ".json")),
     }
     return Citation.model_construct(**links, **publication)
 
@@ -325,7 +434,7 @@ def records_of(catalogue: Catalogue, slug: str) -> list[Measured]:
     return sorted(found, key=lambda m: (m is not first, m.record.smoke, -m.record.date.timestamp()))
 
 
-def works(model: Pattern | Term) -> list[str]:
+def works(model: Pattern | Term | dict[str, Claim]) -> list[str]:
     """Keys of the works that a page cites, in the order of their first mention."""
     refs = [ref.reference for ref in model.refs] if isinstance(model, Term) else []
     cited = [k for _, t in texts(model) for n in nodes(t) if isinstance(n, Cite) for k, _ in n.works]
@@ -337,4 +446,5 @@ def updated(catalogue: Catalogue, model: Pattern | Term | None = None) -> str:
     models = [model] if model else [*catalogue.patterns.values(), *catalogue.terms.values()]
     slugs = {m.slug for m in models if isinstance(m, Pattern)}
     measured = [f"{m.record.date:%Y-%m-%d}" for m in catalogue.records if m.record.pattern in slugs]
-    return max([*(m.updated for m in models), *measured], default="1970-01-01")
+    checked = [] if model else [claim.checked for claim in catalogue.claims.values()]
+    return max([*(m.updated for m in models), *measured, *checked], default="1970-01-01")

@@ -33,7 +33,7 @@ def pattern(catalogue: Catalogue, pattern: Pattern) -> dict[str, Any]:
 
 
 def _article(catalogue: Catalogue, pattern: Pattern) -> dict[str, Any]:
-    page, cite = page_url(catalogue, page_path(pattern)), citation(catalogue, pattern)
+    page, cite = page_url(catalogue, page_path(pattern)), citation(catalogue, page_path(pattern))
     return {
         "@type": "TechArticle",
         "@id": page,
@@ -53,7 +53,7 @@ def _article(catalogue: Catalogue, pattern: Pattern) -> dict[str, Any]:
 
 
 def _rights(catalogue: Catalogue, model: Pattern | Term) -> dict[str, Any]:
-    cite = citation(catalogue, model)
+    cite = citation(catalogue, page_path(model))
     author = {"@type": "Organization", "name": cite.author}
     return {"author": author, "publisher": author, "license": f"https://spdx.org/licenses/{cite.licence}.html"}
 

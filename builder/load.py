@@ -25,11 +25,14 @@ from implementations import record as record_module
 from implementations.record import Record, RecordError
 from implementations.registry import RECIPES
 
-from .models import Date, Key, PartialDate, Pattern, Reference, Slug, Term, Url, Version, Vocabulary
+from .models import Claim, Date, Key, PartialDate, Pattern, Reference, Slug, Term, Url, Version, Vocabulary
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 12
 RECORDS = "implementations/records"
+REFERENCES, VOCABULARY = "patterns/_references.yml", "patterns/_vocabulary.yml"
+CLAIMS = "patterns/_claims.yml"
+SHARED = {VOCABULARY: Vocabulary, REFERENCES: dict[Key, Reference], CLAIMS: dict[Slug, Claim]}
 
 Path_ = tuple[str | int, ...]
 
@@ -111,8 +114,9 @@ class Catalogue:
     vocabulary: Vocabulary | None
     records: list[Measured]
     site_url: str
+    claims: dict[str, Claim] = field(default_factory=dict)
     sources: dict[str, Source] = field(default_factory=dict, compare=False, repr=False)
-    broken: frozenset[str] = frozenset()  # slugs whose files exist but do not fit their model
+    broken: frozenset[str] = frozenset()  # names of files that exist but do not fit their model
 
     def source(self, kind: str, slug: str) -> Source:
         return self.sources[f"{kind}/{slug}.yml"]
@@ -123,32 +127,33 @@ def read(root: Path, own_records: Path | None = None) -> tuple[Catalogue, list[P
     sources = {path.relative_to(root).as_posix(): parse_file(path, root) for path in _yaml_files(root)}
     problems: list[Problem] = []
     found: dict[str, dict[str, Any]] = {"patterns": {}, "glossary": {}}
-    special = {"patterns/_vocabulary.yml": Vocabulary, "patterns/_references.yml": dict[Key, Reference]}
     models = {"patterns": Pattern, "glossary": Term}
     shared: dict[str, Any] = {}
-    for name in special:
+    broken: set[str] = set()
+    for name in (VOCABULARY, REFERENCES):
         if name not in sources:
             problems.append(Problem(name, 1, 1, "", "the file is missing", "every catalogue needs it"))
     for name, source in sources.items():
         folder, stem = name.split("/")[0], Path(name).stem
-        value, wrong = validate(source, special.get(name) or models[folder])
+        value, wrong = validate(source, SHARED.get(name) or models[folder])
         problems += wrong
-        if name in special:
+        if value is None:
+            broken.add(stem)
+        elif name in SHARED:
             shared[name] = value
-        elif value is not None:
+        else:
             found[folder][stem] = value
     records, wrong = _read_records(root, own_records)
     catalogue = Catalogue(
         patterns=found["patterns"],
         terms=found["glossary"],
-        references=shared.get("patterns/_references.yml") or {},
-        vocabulary=shared.get("patterns/_vocabulary.yml"),
+        references=shared.get(REFERENCES, {}),
+        vocabulary=shared.get(VOCABULARY),
         records=records,
         site_url=site_url(root),
+        claims=shared.get(CLAIMS, {}),
         sources=sources,
-        broken=frozenset(
-            Path(n).stem for n in sources if n not in special and Path(n).stem not in found[n.split("/")[0]]
-        ),
+        broken=frozenset(broken),
     )
     return catalogue, sorted(problems + wrong)
 

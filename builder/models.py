@@ -261,7 +261,7 @@ class Term(Strict):
 
 
 class Citation(Strict):
-    """How to cite a term. Computed from its slug, the site's address and the vocabulary."""
+    """How to cite a page. Computed from its place, the site's address and the vocabulary."""
 
     canonical_url: Url = Field(description="the address to cite")
     html_url: Url = Field(description="the page")
@@ -270,6 +270,40 @@ class Citation(Strict):
     author: Plain = Field(description="who wrote it")
     licence: Plain = Field(description="the licence of the text, as an SPDX identifier")
     usage: Plain = Field(description="what one may do with it, in a sentence")
+
+
+# ---------------------------------------------------------------------------------------------------- claims
+
+
+class Support(StrEnum):
+    """What the primary source says of a claim."""
+
+    SUPPORTED = "supported"
+    CONDITIONAL = "supported under conditions"
+    UNSUPPORTED = "not supported"
+    UNSOURCED = "no source found"
+
+
+class OwnMeasurement(Strict):
+    """What this catalogue measured of the same question."""
+
+    pattern: Slug = Field(description="the pattern whose record the text quotes")
+    text: Prose = Field(description="what its record says, with [[record: …]]; it counts for that run alone")
+
+
+class Claim(Strict):
+    """A figure that people repeat: an entry of patterns/_claims.yml. Its key is its anchor on the page."""
+
+    title: Line = Field(description="the claim as a heading, without a figure")
+    claim: Prose = Field(description="the claim as people say it, with somebody who does")
+    said_by: Prose = Field(description="who repeats it and in which words, cited")
+    source: Prose = Field(description="the primary source, and what it measured: task, models, metric, condition")
+    verdict: Support = Field(description="what that source says of the claim as it is repeated")
+    takeaway: Prose = Field(description="what to take from it, in two sentences")
+    measured: list[OwnMeasurement] = Field(default=[], description="our own measurements of the same question")
+    patterns: list[Slug] = Field(description="slugs of the patterns it is about; [] if there are none")
+    terms: list[Slug] = Field(description="slugs of the terms it is about; [] if there are none")
+    checked: Date = Field(description="the day the sources were last looked up, as 2026-11-22")
 
 
 # ------------------------------------------------------------------------------------------------ references

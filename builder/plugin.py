@@ -16,7 +16,7 @@ from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
 from .check import check
-from .load import Problem, read
+from .load import CLAIMS, Problem, read
 from .render import navigation, render
 
 log = get_plugin_logger("catalogue")
@@ -85,4 +85,4 @@ def _origin(path: str) -> str | None:
     folder, _, name = path.rpartition("/")
     if folder in ("patterns", "glossary") and name.endswith(".md") and name != "index.md":
         return f"{folder}/{name.removesuffix('.md')}.yml"
-    return None
+    return CLAIMS if path == "claims.md" else None

@@ -19,14 +19,26 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
-from implementations.registry import PLATFORMS, RECIPES, CellStatus, Signal
+from implementations.registry import PLATFORMS, RECIPES, CellStatus, Platform, Signal
 
-from . import data, diagram, feeds, figures, linked_data, twin
+from . import data, diagram, feeds, figures, find, linked_data, twin
 from .bibliography import OTHERS, bibtex, csl
 from .check import headline, texts
-from .data import beside, citation, page_url, record_path, records_of, status, works
+from .data import beside, citation, page_path, page_url, record_path, records_of, status, works
 from .load import Catalogue
-from .models import Direction, Pattern, Planned, Reference, Term
+from .models import (
+    Claim,
+    Direction,
+    Guidance,
+    OwnMeasurement,
+    Pattern,
+    PatternStatus,
+    Planned,
+    Reference,
+    Support,
+    Term,
+    Tradeoff,
+)
 from .prose import Cite, Figure, Writer, escape, plain
 from .results import Results, day
 from .twin import PlainText
@@ -61,19 +73,36 @@ def render(catalogue: Catalogue) -> dict[str, str]:
     """Every page and data file of the site, by path. Markdown pages link to each other by path."""
     out = {
         "index.md": Page(catalogue, "index.md").render("home.md.j2"),
-        "patterns/index.md": Page(catalogue, "patterns/index.md").render("patterns.md.j2"),
+        "choose.md": FindPage(catalogue, "choose.md").render("choose.md.j2"),
+        "patterns/index.md": FindPage(catalogue, "patterns/index.md").render("patterns.md.j2"),
+        "matrix.md": FindPage(catalogue, "matrix.md").render("matrix.md.j2"),
+        "compare.md": FindPage(catalogue, "compare.md").render("compare.md.j2"),
+        "relations.md": FindPage(catalogue, "relations.md").render("relations.md.j2"),
         "glossary/index.md": Page(catalogue, "glossary/index.md").render("terms.md.j2"),
         "references.md": Page(catalogue, "references.md").render("references.md.j2"),
     }
+    if catalogue.claims:
+        out["claims.md"] = ClaimsPage(catalogue).render("claims.md.j2")
     for slug, pattern in catalogue.patterns.items():
         out[f"patterns/{slug}.md"] = PatternPage(catalogue, pattern).render("pattern.md.j2")
+    users = _users(catalogue)
     for slug, term in catalogue.terms.items():
-        out[f"glossary/{slug}.md"] = TermPage(catalogue, term).render("term.md.j2")
+        out[f"glossary/{slug}.md"] = TermPage(catalogue, term).render("term.md.j2", used_by=users.get(slug, []))
     return {**feeds.files(catalogue), **out, **data.files(catalogue), **_twins(catalogue), **_works(catalogue)}
 
 
+def _users(catalogue: Catalogue) -> dict[str, list[Pattern]]:
+    """Term → patterns whose text links to it, by title."""
+    users: dict[str, list[Pattern]] = {}
+    for pattern in sorted(catalogue.patterns.values(), key=lambda p: p.title.lower()):
+        whole = "\n".join(text for _, text in texts(pattern))
+        for slug in set(re.findall(r"\]\(term:([^)]*)\)", whole)):
+            users.setdefault(slug, []).append(pattern)
+    return users
+
+
 def _twins(catalogue: Catalogue) -> dict[str, str]:
-    """Each pattern and term as plain Markdown, a list of them (https://llmstxt.org), and all of them in one file."""
+    """Patterns, terms and claims as plain Markdown, a list of them (https://llmstxt.org), and all in one file."""
     patterns = {
         f"patterns/{slug}.txt": PatternTwin(catalogue, pattern).render("pattern.txt.j2")
         for slug, pattern in sorted(catalogue.patterns.items())
@@ -82,10 +111,11 @@ def _twins(catalogue: Catalogue) -> dict[str, str]:
         f"glossary/{slug}.txt": TermTwin(catalogue, term).render("term.txt.j2")
         for slug, term in sorted(catalogue.terms.items())
     }
+    claims = {"claims.txt": ClaimsTwin(catalogue).render("claims.txt.j2")} if catalogue.claims else {}
     contents = Twin(catalogue, "llms.md").render("llms.txt.j2")
     head = contents.split("\n## ")[0].rstrip() + "\n"
-    full = "\n---\n\n".join([head, *patterns.values(), *terms.values()])
-    return {**patterns, **terms, "llms.txt": contents, "llms-full.txt": full}
+    full = "\n---\n\n".join([head, *patterns.values(), *terms.values(), *claims.values()])
+    return {**patterns, **terms, **claims, "llms.txt": contents, "llms-full.txt": full}
 
 
 def _works(catalogue: Catalogue) -> dict[str, str]:
@@ -104,10 +134,13 @@ def navigation(catalogue: Catalogue) -> list[Any]:
     """The site's navigation, as MkDocs writes it. Terms are reached from the glossary's index."""
     by_title = sorted(catalogue.patterns.values(), key=lambda p: p.title.lower())
     patterns = [{head(p.title): f"patterns/{p.slug}.md"} for p in by_title]
+    overviews = [{"Where each runs": "matrix.md"}, {"Side by side": "compare.md"}, {"How they relate": "relations.md"}]
     return [
         {"Home": "index.md"},
-        {"Patterns": ["patterns/index.md", *patterns]},
+        {"Choose": "choose.md"},
+        {"Patterns": ["patterns/index.md", *overviews, *patterns]},
         {"Glossary": ["glossary/index.md"]},
+        *([{"Claims": "claims.md"}] if catalogue.claims else []),
         {"References": "references.md"},
     ]
 
@@ -116,14 +149,17 @@ def navigation(catalogue: Catalogue) -> list[Any]:
 
 
 class Page(Writer):
-    """One page: where it stands, what it links to, and how its text becomes Markdown."""
+    """One page: where it stands, what it links to, and how its text becomes Markdown.
+
+    ``first`` holds the record that the text quotes.
+    """
 
     environment = ENVIRONMENT
     planned_mark = ' <span class="dp-tag dp-tag--planned">planned</span>'
     unmeasured = '<span class="dp-tag dp-tag--none">not measured yet</span>'
 
-    def __init__(self, catalogue: Catalogue, path: str) -> None:
-        self.catalogue, self.path = catalogue, path
+    def __init__(self, catalogue: Catalogue, path: str, first: Results | None = None) -> None:
+        self.catalogue, self.path, self.first = catalogue, path, first
 
     def render(self, template: str, **context: Any) -> str:
         text = self.environment.get_template(template).render(page=self, catalogue=self.catalogue, **context)
@@ -150,10 +186,14 @@ class Page(Writer):
         if kind in ("https", "http"):
             return f"[{label}]({quote(target, safe=ADDRESS)})"
         if kind == "term" and rest in self.catalogue.terms:
-            return f"[{label}]({self.to(f'glossary/{rest}.md')})"
+            return f"[{label}]({self.to(f'glossary/{rest}.md')}{self.tooltip(rest)})"
         if kind == "pattern" and rest in self.catalogue.patterns:
             return f"[{label}]({self.to(f'patterns/{rest}.md')})"
         return label + self.planned_mark if kind == "pattern" else label
+
+    def tooltip(self, term: str) -> str:
+        """The title of a link to a term: its meaning, which a browser shows to whoever points at it."""
+        return f' "{escape(plain(self.catalogue.terms[term].short))}"'
 
     def cite(self, node: Cite) -> str:
         def one(key: str, locator: str | None) -> str:
@@ -163,7 +203,19 @@ class Page(Writer):
         return '<span class="dp-cites">' + " ".join(one(*work) for work in node.works) + "</span>"
 
     def figure(self, node: Figure) -> str:
-        return self.unmeasured
+        text = self.value(node)
+        if text is None:
+            return self.unmeasured
+        kind = "stale" if self.first.stale else "own" if self.first.own else "measured"
+        title = escape(self.first.source)
+        return f'<span class="dp-figure dp-figure--{kind}" title="{title}">{escape(text)}</span>'
+
+    def value(self, node: Figure) -> str | None:
+        """A figure as the record has it; None if it has none."""
+        try:
+            return figures.write(figures.read(self.first.record, node.path), node.format) if self.first else None
+        except figures.FigureError:
+            return None
 
     # -- for machines, in the page's head
 
@@ -226,9 +278,18 @@ class Page(Writer):
         name = re.sub(r"[^a-z0-9]+", "-", results.measured.name.lower()).strip("-")
         return Markup(f"{'own-run' if results.own else 'run'}-{name}")
 
+    def answers_of(self, item: Guidance) -> tuple[str, list[str]]:
+        """A criterion as its dimension's title and the answers that fit."""
+        assert self.catalogue.vocabulary
+        dimension = self.catalogue.vocabulary.dimensions[item.criterion.dimension]
+        return dimension.title, [dimension.values[v] for v in item.criterion.values]
+
     def either(self, texts: list[str]) -> Markup:
         """Answers of the vocabulary, any of which will do."""
         return Markup(" or ").join(Markup("“{}”").format(self.text(text)) for text in texts)
+
+    def arrow(self, direction: Direction) -> Markup:
+        return Markup("↑" if direction == Direction.UP else "↓")
 
     def known(self, slugs: list[str]) -> list[Term]:
         return [self.catalogue.terms[slug] for slug in slugs if slug in self.catalogue.terms]
@@ -255,9 +316,6 @@ class Page(Writer):
         found = headline(self.catalogue, slug)
         return Results(found) if found else None
 
-    def cells(self, slug: str) -> list[tuple[str, CellStatus]]:
-        return [(platform.title, status(slug, platform.slug)) for platform in PLATFORMS.values()]
-
 
 ADDRESS = ":/?#@!$&+,;=%~-."
 """What an address may hold as it stands."""
@@ -266,29 +324,14 @@ CSL = "application/vnd.citationstyles.csl+json"
 
 class PatternPage(Page):
     def __init__(self, catalogue: Catalogue, pattern: Pattern) -> None:
-        super().__init__(catalogue, f"patterns/{pattern.slug}.md")
+        self.results = [Results(m) for m in records_of(catalogue, pattern.slug)]
+        first = next((r for r in self.results if not r.record.smoke), None)
+        super().__init__(catalogue, f"patterns/{pattern.slug}.md", first)
         self.pattern = pattern
         self.recipe = RECIPES.get(pattern.slug)
-        self.results = [Results(m) for m in records_of(catalogue, pattern.slug)]
-        self.first = next((r for r in self.results if not r.record.smoke), None)
 
     def render(self, template: str, **context: Any) -> str:
         return super().render(template, pattern=self.pattern, words=self.catalogue.vocabulary, **context)
-
-    def value(self, node: Figure) -> str | None:
-        """A figure as the record has it; None if it has none."""
-        try:
-            return figures.write(figures.read(self.first.record, node.path), node.format) if self.first else None
-        except figures.FigureError:
-            return None
-
-    def figure(self, node: Figure) -> str:
-        text = self.value(node)
-        if text is None:
-            return self.unmeasured
-        kind = "stale" if self.first.stale else "own" if self.first.own else "measured"
-        title = escape(self.first.source)
-        return f'<span class="dp-figure dp-figure--{kind}" title="{title}">{escape(text)}</span>'
 
     def updated(self) -> str:
         return data.updated(self.catalogue, self.pattern)
@@ -305,13 +348,7 @@ class PatternPage(Page):
 
     def answers(self, name: str) -> list[tuple[str, list[str]]]:
         """Each criterion of a list as a dimension's title and the answers that fit."""
-        words = self.catalogue.vocabulary
-        assert words
-        out = []
-        for item in getattr(self.pattern, name):
-            dimension = words.dimensions[item.criterion.dimension]
-            out.append((dimension.title, [dimension.values[v] for v in item.criterion.values]))
-        return out
+        return [self.answers_of(item) for item in getattr(self.pattern, name)]
 
     def diagram(self) -> Markup:
         source = self.pattern.architecture.diagram
@@ -347,9 +384,6 @@ class PatternPage(Page):
     def needs(self) -> str:
         return SIGNALS[self.recipe.needs] if self.recipe else ""
 
-    def arrow(self, direction: Direction) -> Markup:
-        return Markup("↑" if direction == Direction.UP else "↓")
-
     def pillars(self) -> list[tuple[str, Any]]:
         return _titled(self.pattern.well_architected)
 
@@ -359,6 +393,171 @@ class PatternPage(Page):
     def works(self) -> list[tuple[str, str | None, str | None]]:
         return [(key, None, None) for key in works(self.pattern) if key in self.catalogue.references]
 
+    def claims(self) -> list[tuple[str, Claim]]:
+        return [(slug, claim) for slug, claim in self.catalogue.claims.items() if self.pattern.slug in claim.patterns]
+
+
+class ClaimsPage(Page):
+    def __init__(self, catalogue: Catalogue, first: Results | None = None) -> None:
+        super().__init__(catalogue, "claims.md", first)
+
+    def updated(self) -> str:
+        return max(claim.checked for claim in self.catalogue.claims.values())
+
+    def alternates(self) -> list[dict[str, str]]:
+        return self.twins()
+
+    def by_verdict(self) -> Iterator[tuple[Support, list[tuple[str, Claim]]]]:
+        """The claims of each verdict, the best supported first."""
+        for verdict in Support:
+            found = [(slug, claim) for slug, claim in self.catalogue.claims.items() if claim.verdict == verdict]
+            if found:
+                yield verdict, found
+
+    def render(self, template: str, **context: Any) -> str:
+        return super().render(template, citation=citation(self.catalogue, self.path), **context)
+
+    def measurement(self, item: OwnMeasurement) -> tuple[Results | None, Markup]:
+        """The record of the pattern that `item` names, and its text with that record's figures."""
+        first = self.headline(item.pattern)
+        return first, type(self)(self.catalogue, first).prose(item.text)
+
+    def works(self) -> list[tuple[str, str | None, str | None]]:
+        return [(key, None, None) for key in works(self.catalogue.claims) if key in self.catalogue.references]
+
+
+class FindPage(Page):
+    """A page of many patterns. Its tables are HTML, in which no Markdown is read, so its links are HTML too."""
+
+    def render(self, template: str, **context: Any) -> str:
+        return super().render(template, words=self.catalogue.vocabulary, **context)
+
+    def alternates(self) -> list[dict[str, str]]:
+        if self.path == "choose.md":
+            return [{"href": self.to(data.CRITERIA), "type": "application/json", "title": "The criteria as JSON"}]
+        return super().alternates()
+
+    def address(self, path: str) -> Markup:
+        """The relative address of a page as the browser asks for it."""
+        page, hash_, anchor = path.partition("#")
+        return Markup(f"{self.to(page).removesuffix('.md')}.html{hash_}{anchor}")
+
+    def link(self, label: str, target: str) -> str:
+        kind, _, rest = target.partition(":")
+        if kind == "term" and rest in self.catalogue.terms:
+            return f'<a href="{self.address(f"glossary/{rest}.md")}"{self.tooltip(rest)}>{label}</a>'
+        if kind == "pattern" and rest in self.catalogue.patterns:
+            return f'<a href="{self.address(f"patterns/{rest}.md")}">{label}</a>'
+        if kind in ("https", "http"):
+            return f'<a href="{html.escape(quote(target, safe=ADDRESS))}">{label}</a>'
+        return super().link(label, target)
+
+    def tooltip(self, term: str) -> str:
+        return f" title={super().tooltip(term).strip()}"
+
+    def cite(self, node: Cite) -> str:
+        address = self.address("references.md")
+        return super().cite(node).replace('href="#ref-', f'href="{address}#')
+
+    # -- criteria
+
+    def criteria(self) -> Markup:
+        """The criteria for the chooser's script, in the front matter."""
+        return Markup(_front(find.criteria(self.catalogue)))
+
+    def reasons(self, pattern: Pattern, dimension: str) -> list[dict[str, Any]]:
+        """The pattern's criteria on one dimension; `index` is their place in criteria.json."""
+        out = []
+        for index, (use, number, item) in enumerate(find.reasons(pattern)):
+            if item.criterion.dimension == dimension:
+                anchor = f"patterns/{pattern.slug}.md#when-{'to' if use else 'not-to'}-use-{number}"
+                out.append({"index": index, "use": use, "item": item, "address": self.address(anchor)})
+        return out
+
+    def marks(self, pattern: Pattern, dimension: str, value: str) -> list[bool]:
+        """Whether the page gives a reason to use (True) and to leave (False) the pattern for one answer."""
+        here = [r for r in self.reasons(pattern, dimension) if value in r["item"].criterion.values]
+        return sorted({r["use"] for r in here}, reverse=True)
+
+    # -- what a pattern needs, and where it runs
+
+    def signals(self) -> list[tuple[str, str]]:
+        """What recipes need of a teacher, as far as one does: key and words."""
+        needed = {RECIPES[slug].needs for slug in self.catalogue.patterns if slug in RECIPES}
+        return [(signal.value, words) for signal, words in SIGNALS.items() if signal in needed]
+
+    def signal(self, slug: str) -> tuple[str, str]:
+        """What the pattern's recipe needs of a teacher: key and words; without a recipe, both are empty."""
+        return (RECIPES[slug].needs.value, SIGNALS[RECIPES[slug].needs]) if slug in RECIPES else ("", "")
+
+    def enough(self, slug: str) -> list[str]:
+        """What a teacher must give at the least for a direct run: the signal that is needed, or one that says more."""
+        order = list(Signal)
+        return [s.value for s in order[order.index(RECIPES[slug].needs) :]] if slug in RECIPES else []
+
+    def gives(self, platform: Platform) -> str:
+        return _and([SIGNALS[signal] for signal in Signal if signal in platform.gives])
+
+    def platforms(self) -> list[Platform]:
+        return list(PLATFORMS.values())
+
+    def status(self, slug: str, platform: Platform) -> CellStatus:
+        return status(slug, platform.slug)
+
+    def runs(self, slug: str) -> list[tuple[CellStatus, str]]:
+        """How the pattern runs, and on which platforms so."""
+        cells = [
+            (state, [p.title for p in PLATFORMS.values() if status(slug, p.slug) == state]) for state in CellStatus
+        ]
+        return [(state, ", ".join(titles)) for state, titles in cells if titles]
+
+    def command(self, slug: str, number: int) -> Markup:
+        """The address of the n-th platform's tab, which holds the command; the theme names tabs by their number."""
+        return self.address(f"patterns/{slug}.md#__tabbed_1_{number}")
+
+    # -- facets
+
+    def shapes(self, pattern: Pattern) -> list[str]:
+        """The tasks that the pattern is for: keys of `task_shape`."""
+        here = [item.criterion for item in pattern.when_to_use if item.criterion.dimension == "task_shape"]
+        return list(dict.fromkeys(value for criterion in here for value in criterion.values))
+
+    def shape_titles(self) -> dict[str, str]:
+        dimension = self.catalogue.vocabulary and self.catalogue.vocabulary.dimensions.get("task_shape")
+        return dimension.values if dimension else {}
+
+    def statuses(self) -> list[str]:
+        used = {pattern.status for pattern in self.patterns()}
+        return [status.value for status in PatternStatus if status in used]
+
+    def tags(self) -> list[str]:
+        return sorted({tag for pattern in self.patterns() for tag in pattern.tags})
+
+    # -- side by side
+
+    def tradeoff(self, pattern: Pattern, axis: str) -> list[tuple[bool, Tradeoff]]:
+        """What the pattern does to one axis: whether that is an advantage, and the trade-off."""
+        both = ((True, pattern.tradeoffs.advantages), (False, pattern.tradeoffs.disadvantages))
+        return [(good, item) for good, items in both for item in items if item.axis == axis]
+
+    @cached_property
+    def measured(self) -> dict[str, Results | None]:
+        return {slug: self.headline(slug) for slug in self.catalogue.patterns}
+
+    def axes(self) -> dict[str, str]:
+        """The axes that some pattern moves, in the vocabulary's order: key and title."""
+        words = self.catalogue.vocabulary
+        moved = {item.axis for p in self.patterns() for item in (*p.tradeoffs.advantages, *p.tradeoffs.disadvantages)}
+        return {key: axis.title for key, axis in words.axes.items() if key in moved} if words else {}
+
+    # -- relations
+
+    def maps(self) -> list[tuple[str, Markup]]:
+        """The maps of relations, each with its relation's key."""
+        return [
+            (m.relation, Markup(diagram.svg(m.source, f"map-{m.relation}", m.alt))) for m in find.maps(self.catalogue)
+        ]
+
 
 class TermPage(Page):
     def __init__(self, catalogue: Catalogue, term: Term) -> None:
@@ -366,8 +565,7 @@ class TermPage(Page):
         self.term = term
 
     def render(self, template: str, **context: Any) -> str:
-        cite = citation(self.catalogue, self.term)
-        return super().render(template, term=self.term, citation=cite, **context)
+        return super().render(template, term=self.term, citation=citation(self.catalogue, self.path), **context)
 
     def updated(self) -> str:
         return self.term.updated
@@ -383,10 +581,8 @@ class TermPage(Page):
         known = [key for key in works(self.term) if key in self.catalogue.references]
         return [(key, *notes.get(key, (None, None))) for key in known]
 
-    def used_by(self) -> list[Pattern]:
-        """Patterns whose text links to this term."""
-        target = f"](term:{self.term.slug})"
-        return [p for p in self.patterns() if any(target in text for _, text in texts(p))]
+    def claims(self) -> list[tuple[str, Claim]]:
+        return [(slug, claim) for slug, claim in self.catalogue.claims.items() if self.term.slug in claim.terms]
 
 
 class Twin(PlainText, Page):
@@ -399,6 +595,12 @@ class Twin(PlainText, Page):
     def render(self, template: str, **context: Any) -> str:
         return re.sub(r"\n{3,}", "\n\n", super().render(template, **context))
 
+    def tooltip(self, term: str) -> str:
+        return ""
+
+    def figure(self, node: Figure) -> str:
+        return twin.escape(self.value(node) or self.unmeasured)
+
     def to(self, path: str) -> Markup:
         return Markup(page_url(self.catalogue, path))
 
@@ -406,7 +608,7 @@ class Twin(PlainText, Page):
         return self.to(beside(self.path, ending))
 
     def twin(self, model: Pattern | Term) -> Markup:
-        return self.to(beside(data.page_path(model), ".txt"))
+        return self.to(beside(page_path(model), ".txt"))
 
     def words(self, text: str) -> Markup:
         """The words of a text without links and figures."""
@@ -423,11 +625,8 @@ class Twin(PlainText, Page):
 
 
 class PatternTwin(Twin, PatternPage):
-    def figure(self, node: Figure) -> str:
-        return twin.escape(self.value(node) or self.unmeasured)
-
     def render(self, template: str, **context: Any) -> str:
-        return super().render(template, citation=citation(self.catalogue, self.pattern), **context)
+        return super().render(template, citation=citation(self.catalogue, self.path), **context)
 
     def cells_of(self, part: dict[str, Any]) -> list[list[str]]:
         """The rows of a record's table, as text."""
@@ -439,6 +638,10 @@ class PatternTwin(Twin, PatternPage):
 
 
 class TermTwin(Twin, TermPage):
+    pass
+
+
+class ClaimsTwin(Twin, ClaimsPage):
     pass
 
 

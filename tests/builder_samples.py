@@ -46,7 +46,7 @@ BOMB = "<script>alert(1)</script><img src=x onerror=alert(1)>{: onclick=alert(1)
 def poison(value: Any) -> Any:
     """The same data with the bomb in every text that has a space, which no slug, key, date or address has."""
     if isinstance(value, dict):
-        return {key: value[key] if key == "diagram" else poison(value[key]) for key in value}
+        return {key: value[key] if key in ("diagram", "verdict") else poison(value[key]) for key in value}
     if isinstance(value, list):
         return [poison(item) for item in value]
     return f"{value.strip()} {BOMB}" if isinstance(value, str) and " " in value else value

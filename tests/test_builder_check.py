@@ -16,6 +16,7 @@ TARGETS = {
     "term": "glossary/teacher.yml",
     "references": "patterns/_references.yml",
     "vocabulary": "patterns/_vocabulary.yml",
+    "claims": "patterns/_claims.yml",
 }
 
 

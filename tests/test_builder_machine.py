@@ -99,7 +99,7 @@ def test_every_json_file_follows_the_schema_that_it_names(name: str) -> None:
             problems = [f"{path}: {error.json_path}: {error.message}" for error in validator(schema).iter_errors(data)]
             assert problems == []
             checked += 1
-    assert checked == 1 + len(catalogue.patterns) + len(catalogue.terms)
+    assert checked == 3 + len(catalogue.patterns) + len(catalogue.terms)
 
 
 def validator(schema: dict[str, Any]) -> Draft202012Validator:
@@ -134,6 +134,7 @@ WRITTEN = {
     "term": "glossary/teacher.yml",
     "references": "patterns/_references.yml",
     "vocabulary": "patterns/_vocabulary.yml",
+    "claims": "patterns/_claims.yml",
 }
 
 
@@ -141,9 +142,12 @@ def test_index_holds_everything_and_its_addresses_exist(catalogue: Catalogue, pa
     index = json.loads(pages["index.json"])
     assert [entry["slug"] for entry in index["patterns"]] == sorted(catalogue.patterns)
     assert [entry["slug"] for entry in index["terms"]] == sorted(catalogue.terms)
+    assert [entry["slug"] for entry in index["claims"]] == sorted(catalogue.claims)
     files = {SITE + built(path) for path in pages}
+    anchors = {f"{SITE}claims.html#{slug}" for slug in catalogue.claims}
     named = re.findall(rf'"({SITE}[^"]*)"', pages["index.json"])
-    assert len(named) > 10 and set(named) <= files
+    assert {SITE + built(page) for page in FOUND} <= set(index["pages"].values())
+    assert len(named) > 10 and anchors <= set(named) <= files | anchors
     entry = next(e for e in index["patterns"] if e["slug"] == "sequence-level")
     written = catalogue.patterns["sequence-level"]
     assert entry["aliases"] == written.aliases and entry["tags"] == written.tags
@@ -180,8 +184,8 @@ def prose_of(text: str) -> str:
 
 def test_twins_are_plain_and_their_links_are_whole(catalogue: Catalogue, pages: dict[str, str]) -> None:
     found = twins(pages)
-    assert len(found) == len(catalogue.patterns) + len(catalogue.terms) + 2
-    files = {SITE + built(path) for path in pages}
+    assert len(found) == len(catalogue.patterns) + len(catalogue.terms) + 3
+    files = {SITE + built(path) for path in pages} | {f"{SITE}claims.html#{slug}" for slug in catalogue.claims}
     for path, text in found.items():
         assert not re.search(r"(?<!\\)</?[a-z]+[ >]|\{ ?[.#:]|&#?\w+;|\[\[record|\[@", prose_of(text)), path
         assert "\n\n\n" not in text
@@ -218,9 +222,20 @@ def test_twin_has_a_cascades_curve() -> None:
     assert "| 25% | 65.4% | 63.4% to 67.4% | 54.3% |" in text
 
 
+def test_twins_have_the_claims_and_what_was_measured() -> None:
+    pages = render(sample(records=[measured()]))
+    text = pages["claims.txt"]
+    assert "**The claim.** “The student keeps 97% of the teacher” (" in text
+    assert "- Verdict: supported under conditions\n" in text
+    assert "**What we measured.** Our student kept 87.7% (84.3% to 90.2%)." in text
+    for path in ("patterns/sequence-level.txt", "glossary/teacher.txt"):
+        assert f"- supported under conditions: [Students keep most of it]({SITE}claims.html#keeps-much)" in pages[path]
+    assert "What people say" not in pages["glossary/student.txt"]
+
+
 def test_full_text_is_every_twin(pages: dict[str, str]) -> None:
     for path, text in twins(pages).items():
-        if "/" in path:
+        if not path.startswith("llms"):
             assert f"\n---\n\n{text}" in pages["llms-full.txt"]
 
 
@@ -228,15 +243,22 @@ def test_llms_txt_has_the_form_of_llmstxt_org(catalogue: Catalogue, pages: dict[
     """One title, a quotation, text without headings, then sections that are lists of links."""
     start, *sections = re.split(r"^## ", pages["llms.txt"], flags=re.M)
     assert re.fullmatch(r"# [^\n]+\n\n> [^\n]+\n\n[^#]+", start)
-    assert [section.split("\n")[0] for section in sections] == ["Patterns", "Glossary", "Data", "Optional"]
+    assert [section.split("\n")[0] for section in sections] == [
+        "Patterns",
+        "Overviews",
+        "Glossary",
+        "Claims",
+        "Data",
+        "Optional",
+    ]
     listed = {}
     for section in sections:
         for line in section.strip().split("\n")[2:]:
             match = re.fullmatch(r"- \[(.+?)(?<!\\)\]\((\S+)\): (.+)", line)
             assert match, line
             listed[match[2].removeprefix(SITE)] = match[1]
-    assert listed.keys() <= pages.keys()
-    assert {path for path in listed if "/" in path} == {path for path in twins(pages) if "/" in path}
+    assert listed.keys() <= set(map(built, pages))
+    assert {path for path in listed if path.endswith(".txt")} == twins(pages).keys() - {"llms.txt"}
 
 
 def test_hostile_text_stays_text_in_the_twins(tmp_path: Path) -> None:
@@ -392,7 +414,7 @@ def things(page: str) -> list[dict[str, Any]]:
 
 def test_linked_data_of_every_page(catalogue: Catalogue, pages: dict[str, str]) -> None:
     for path, page in pages.items():
-        if not path.endswith(".md") or path in ("index.md", "patterns/index.md", "references.md"):
+        if not path.endswith(".md") or path in UNLINKED:
             continue
         found = things(page)
         kinds = [thing["@type"] for thing in found]
@@ -408,6 +430,11 @@ def test_linked_data_of_every_page(catalogue: Catalogue, pages: dict[str, str]) 
             assert required <= thing.keys() and all(thing[name] for name in required), (path, required - thing.keys())
             assert thing["url"].split("#")[0].removeprefix(SITE) in map(built, pages)
         assert found[0] == (linked(catalogue, path))
+
+
+FOUND = ("choose.md", "patterns/index.md", "matrix.md", "compare.md", "relations.md")
+UNLINKED = ("index.md", *FOUND, "claims.md", "references.md")
+"""Pages about which linked data says nothing."""
 
 
 def linked(catalogue: Catalogue, path: str) -> dict[str, Any]:

@@ -45,7 +45,8 @@ def test_blocks() -> None:
 
 def test_rendering() -> None:
     assert html("**b** `c<d>` and [t](term:teacher)") == (
-        '<p><strong>b</strong> <code>c&#60;d&#62;</code> and <a href="../glossary/teacher.md">t</a></p>'
+        "<p><strong>b</strong> <code>c&#60;d&#62;</code> and "
+        '<a href="../glossary/teacher.md" title="One of two models.">t</a></p>'
     )
     assert html("- a\n- b").count("<li>") == 2
 

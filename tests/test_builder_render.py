@@ -57,6 +57,8 @@ def test_every_file_is_there() -> None:
     assert set(render(with_records(measured(), measured(own=True)))) == {
         "index.md",
         "index.json",
+        *("choose.md", "criteria.json", "matrix.md", "compare.md", "relations.md"),
+        *("claims.md", "claims.txt", "claims.json"),
         *("llms.txt", "llms-full.txt", "robots.txt", "feed.xml"),
         *("references.md", "references.bib", "references.csl.json"),
         "patterns/index.md",
@@ -64,8 +66,8 @@ def test_every_file_is_there() -> None:
         "glossary/index.md",
         *(f"glossary/{slug}.{ending}" for slug in ("student", "teacher") for ending in ("md", "txt", "json")),
         *("glossary/student-model.html", "glossary/teacher-model.html"),  # aliases
-        *(f"schemas/{kind}.json" for kind in ("index", "pattern", "term", "record")),
-        *(f"schemas/source/{kind}.json" for kind in ("pattern", "term", "references", "vocabulary")),
+        *(f"schemas/{kind}.json" for kind in ("index", "pattern", "term", "claims", "criteria", "record")),
+        *(f"schemas/source/{kind}.json" for kind in ("pattern", "term", "references", "vocabulary", "claims")),
         "records/made-up.json",
         "records/own/made-up.json",
     }
@@ -266,7 +268,7 @@ def test_hostile_yaml_cannot_inject(tmp_path: Path) -> None:
     text = re.sub(r"^linked_data: .*", "", text, flags=re.M)  # JSON, which the theme encodes for its place
     assert text.count("alert(1)") > 150
     assert "<script" not in text and "<img" not in text
-    text = re.sub(r"^(title|description): .*", "", text, flags=re.M)  # no Markdown is read there
+    text = re.sub(r"^(title|description|tags): .*", "", text, flags=re.M)  # no Markdown is read there
     assert "](javascript" not in text and "{: onclick" not in text
 
 

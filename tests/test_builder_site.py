@@ -37,7 +37,7 @@ def site(root: Path) -> Path:
 
 def mkdocs(root: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(root / "out")]
-    env = {"PATH": "/usr/bin:/bin", "NO_MKDOCS_2_WARNING": "1", **environment}
+    env = {"PATH": "/usr/bin:/bin", "NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(ROOT), **environment}
     return subprocess.run(command, cwd=root, capture_output=True, text=True, env=env)
 
 
