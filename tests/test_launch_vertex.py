@@ -381,7 +381,7 @@ def test_what_had_no_answer_when_the_run_was_launched_has_none_there(tmp_path):
         ledger.add(teacher.identity, [(requests[0], Answer("yes", Kind.COMPLETE, 1, 1))])
         answers = collector.collect(teacher, requests).answers
     assert [answer.kind for answer in answers] == [Kind.COMPLETE, Kind.FAILED]
-    assert answers[1].reason == "it had no answer when the run was launched"
+    assert answers[1].reason == "it had no answer when the run was launched, and none in its log"
 
 
 def test_where_nobody_watches_a_stage_says_how_far_it_is(monkeypatch, capsys):

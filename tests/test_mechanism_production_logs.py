@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from mechanism import SEEDS, one_thread, show  # noqa: F401
 
 from implementations.evaluation.statistics import difference
 from implementations.logs.read import read
@@ -18,8 +19,6 @@ from implementations.teachers.teacher import Answer, Kind
 from implementations.transfer.chat import Row, row
 from implementations.transfer.config import TrainConfig
 from implementations.transfer.trainer import train
-
-SEEDS = 5
 
 
 def test_production_logs(tiny, tmp_path):
@@ -56,11 +55,9 @@ def test_production_logs(tiny, tmp_path):
     effect = {}
     for name in held:
         effect[name] = found = difference(*(np.array(losses[name, arm]) for arm in ("by hand", "logged")))
-        print(f"{name}, nats per token: {found.value:.3f} ({found.low:.3f} to {found.high:.3f}), {found.per_seed}")
+        show(f"production-logs, hand-made minus logged: loss on {name}", found)
     nearer = difference(*(np.array(apart[arm])[:, None] for arm in ("by hand", "logged")))
-    print(
-        f"distance from the latest mix: {nearer.value:.3f} ({nearer.low:.3f} to {nearer.high:.3f}), {nearer.per_seed}"
-    )
+    show("production-logs, hand-made minus logged: distance from the latest mix", nearer)
     assert nearer.low > 0
     assert effect["later notes"].high > 0 and effect["later notes"].value > effect["every condition alike"].value
 

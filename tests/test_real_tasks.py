@@ -382,7 +382,8 @@ ON_ANY = [recipe.slug for recipe in RECIPES.values() if recipe.task == DEFAULT_T
 
 def options(task: str) -> Options:
     fields = {field.name: None for field in dataclasses.fields(Options)}
-    return Options(**fields | {"pattern": "sequence-level", "task": task, "teacher": "local"})
+    given = {"pattern": "sequence-level", "task": task, "teacher": "local", "others": (), "logs": ()}
+    return Options(**fields | given)
 
 
 @pytest.mark.parametrize("task", TASKS)
