@@ -213,9 +213,8 @@ RECIPES: dict[str, Recipe] = {
     for r in (
         Recipe("sequence-level", "Sequence-level distillation"),
         Recipe("response-based", "Response-based distillation", Signal.LOGITS, SIGNALS),
-        Recipe("tiered-serving", "Tiered serving", uses=("implementations/evaluation/cascade.py",)),
-        Recipe("on-policy", "On-policy distillation", Signal.LOGITS, SIGNALS + ON_POLICY),
         Recipe("feature-based", "Feature-based distillation", Signal.HIDDEN_STATES, SIGNALS + FEATURES),
+        Recipe("on-policy", "On-policy distillation", Signal.LOGITS, SIGNALS + ON_POLICY),
         Recipe(
             "multi-teacher",
             "Multi-teacher distillation",
@@ -228,6 +227,7 @@ RECIPES: dict[str, Recipe] = {
             uses=("implementations/logs/*.py",),
             task="clinical-production",
         ),
+        Recipe("tiered-serving", "Tiered serving", uses=("implementations/evaluation/cascade.py",)),
     )
 }
 
