@@ -25,13 +25,13 @@ def main() -> None:
     workdir, model, asked = map(Path, sys.argv[1:4])
     generate = local.generate
 
-    def watched(model, tokenizer, instruction, prompts, limit, batch):
+    def watched(model, tokenizer, instruction, prompts, limit, batch, top):
         """Groups of four, each logged before it is asked."""
         for at in range(0, len(prompts), 4):
             some = prompts[at : at + 4]
             with asked.open("a") as log:
                 log.writelines(f"{Path(model.name_or_path).parent.name} {prompt!r}\n" for prompt in some)
-            for group in generate(model, tokenizer, instruction, some, limit, 4):
+            for group in generate(model, tokenizer, instruction, some, limit, 4, top):
                 yield [replace(g, index=g.index + at, text=g.text or "-") for g in group]
 
     local.generate = watched
