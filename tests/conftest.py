@@ -68,3 +68,17 @@ def start() -> Iterator[Callable[..., Loopback]]:
     """Opens a Loopback, by its own arguments, that closes when the test ends."""
     with ExitStack() as servers:
         yield lambda *arguments: servers.enter_context(Loopback(*arguments))
+
+
+@pytest.fixture(autouse=True)
+def threads(request) -> Iterator[None]:
+    """One in the tests of mechanisms: models that small train slower where threads wait for each other."""
+    if not request.module.__name__.startswith("test_mechanism_"):
+        yield
+        return
+    import torch
+
+    many = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(many)

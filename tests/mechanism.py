@@ -6,21 +6,9 @@ interval over seeds and items (`pytest -s tests/test_mechanism_*.py`), and asser
 
 from __future__ import annotations
 
-import pytest
-import torch
-
 from implementations.record import Estimate
 
 SEEDS = 5
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Models this small are trained faster by one thread than by several that wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def show(what: str, effect: Estimate) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from mechanism import SEEDS, one_thread, show  # noqa: F401
+from mechanism import SEEDS, show
 from torch.nn.functional import cross_entropy
 
 from implementations.evaluation.statistics import difference

@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 import pytest
-from mechanism import one_thread, show  # noqa: F401
+from mechanism import show
 
 from implementations.evaluation import statistics
 from implementations.tasks.clinical_summary import ClinicalSummary

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from mechanism import SEEDS, one_thread, show  # noqa: F401
+from mechanism import SEEDS, show
 
 from implementations.evaluation import statistics
 from implementations.tasks.clinical_summary import ClinicalSummary

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from mechanism import SEEDS, one_thread, show  # noqa: F401
+from mechanism import SEEDS, show
 
 from implementations.evaluation.statistics import difference
 from implementations.logs.read import read

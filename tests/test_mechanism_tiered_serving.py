@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 import numpy as np
-from mechanism import SEEDS, one_thread, show  # noqa: F401
+from mechanism import SEEDS, show
 
 from implementations.evaluation.cascade import confidence, measure, passed_on_by_halves
 from implementations.evaluation.measure import ArmAnswers, Scoreboard
