@@ -164,6 +164,8 @@ def _check_device(device: str) -> str:
 def _settings(options: Options) -> dict[str, str]:
     """The options that make this another experiment than the recipe's own; where it ran is not among them."""
     changed = {"task": options.task, "gold": options.gold, "student": options.student, "seed": options.seed or None}
+    platform, _, model = options.teacher.partition(":")
+    changed["teacher"] = Path(model).name if platform == "local" and model else None
     changed["assistant"] = options.assistant and options.assistant.resolve().name
     return {name: str(value) for name, value in changed.items() if value is not None}
 

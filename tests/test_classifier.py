@@ -205,7 +205,7 @@ def prompts(tmp_path) -> Path:
 
 
 @pytest.mark.parametrize("pattern", ["sequence-level", "response-based", "tiered-serving"])
-def test_own_prompts_end_to_end(pattern, tiny_encoder, prompts, tmp_path, monkeypatch):
+def test_own_prompts_end_to_end(pattern, tiny_encoder, prompts, tmp_path, monkeypatch, capfd):
     """A user's labelled messages, with an encoder as the teacher and some of its layers as the student."""
     runs = tmp_path / "runs"
     common = ("run", pattern, "--prompts", prompts, "--teacher", f"local:{tiny_encoder}", "--workdir", runs)
@@ -217,6 +217,8 @@ def test_own_prompts_end_to_end(pattern, tiny_encoder, prompts, tmp_path, monkey
     [curve] = arms[ArmKind.STUDENT_DISTILLED].training
     assert ("distillation" in curve.terms) == (pattern == "response-based")
     assert record.serving["student"].latency_p50_s > 0
+    assert distill(monkeypatch, "export", runs / "latest", "--to", "gguf") == 2
+    assert "the student is a classifier" in " ".join(capfd.readouterr().err.split())
 
 
 def test_a_model_that_writes_teaches_a_classifier(tiny, tiny_encoder, prompts, tmp_path, monkeypatch, capfd):
