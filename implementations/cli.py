@@ -75,7 +75,7 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for scr
 
 
 Pattern = Annotated[str, typer.Argument(help="A pattern of `distill list`.")]
-TEACHERS = "local (the embedded model), local:PATH" + "".join(
+TEACHERS = "local (the embedded model), local:encoder (a classifier), local:PATH" + "".join(
     f", {platform.teacher}" for slug, platform in PLATFORMS.items() if slug != "local"
 )
 Teacher = Annotated[list[str], typer.Option(help=f"{TEACHERS}; several times for multi-teacher.")]
@@ -84,7 +84,7 @@ Student = Annotated[
     str | None,
     typer.Option(
         help="How many layers to keep of the teacher (of the embedded model, if the teacher is elsewhere), or the "
-        "folder of a local model. (default: 10; 2 with --smoke)"
+        "folder of a local model, or encoder: one that classifies. (default: 10; 2 with --smoke, or of an encoder)"
     ),
 ]
 Assistant = Annotated[

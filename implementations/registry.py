@@ -51,7 +51,8 @@ DEFAULT_TASK = "clinical-summary"
 class Recipe:
     """One runnable pattern. ``uses`` names what of the project it builds on beside the core; see ``code``.
 
-    ``committee`` is whether it takes several teachers, and asks them about the gold too; ``task`` what it is shown on.
+    ``committee`` is whether it takes several teachers, and asks them about the gold too; ``writes`` whether it teaches
+    what only a model that writes has, so that no classifier can be its student; ``task`` what it is shown on.
     """
 
     slug: str
@@ -59,6 +60,7 @@ class Recipe:
     needs: Signal = Signal.TEXT
     uses: tuple[str, ...] = ()
     committee: bool = False
+    writes: bool = False
     task: str = DEFAULT_TASK
 
     @property
@@ -213,8 +215,8 @@ RECIPES: dict[str, Recipe] = {
     for r in (
         Recipe("sequence-level", "Sequence-level distillation"),
         Recipe("response-based", "Response-based distillation", Signal.LOGITS, SIGNALS),
-        Recipe("feature-based", "Feature-based distillation", Signal.HIDDEN_STATES, SIGNALS + FEATURES),
-        Recipe("on-policy", "On-policy distillation", Signal.LOGITS, SIGNALS + ON_POLICY),
+        Recipe("feature-based", "Feature-based distillation", Signal.HIDDEN_STATES, SIGNALS + FEATURES, writes=True),
+        Recipe("on-policy", "On-policy distillation", Signal.LOGITS, SIGNALS + ON_POLICY, writes=True),
         Recipe(
             "multi-teacher",
             "Multi-teacher distillation",

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from transformers import AutoConfig
 from . import privacy
 from . import record as records
 from .errors import InputError, disk_errors
-from .evaluation import environment, serving
+from .evaluation import classifying, environment, serving
 from .evaluation.cascade import measure as measure_cascade
 from .evaluation.measure import Added, Scoreboard, verdict
 from .options import Options
@@ -32,11 +33,12 @@ from .record import ArmKind, Model, Record, Serving, Stage, link, write_atomic
 from .registry import ENGINE, RECIPES, TASKS, Signal
 from .settings import Plan, make_plan, make_task, recipe_of
 from .tasks.task import Item, Task
-from .teachers import committee, embedded
+from .teachers import committee, embedded, encoder
 from .teachers.answered import AnsweredTeacher
 from .teachers.local import EXPECTED, check_folder, load
 from .teachers.open import check_remote, leaves_machine, notes, open_remote
 from .teachers.teacher import RemoteTeacher, Teacher
+from .transfer.classifier import labels_in
 from .transfer.device import compute_dtype, pick_device
 from .transfer.job import shared_vocabulary
 from .workspace import Workspace
@@ -83,10 +85,9 @@ def _execute(
     if options.logs:
         for line in task.notes():
             console.print(line)
-    base, base_name = _base(options, work, teachers)
-    start, student_name = _student(options, work, base, base_name)
-    if base and RECIPES[options.pattern].needs is not Signal.TEXT:
-        shared_vocabulary(start, base)  # before anything is spent on what could not be learnt
+    base, base_name = _base(options, work, task, teachers)
+    start, student_name = _student(options, work, task, base, base_name)
+    _check_fit(options.pattern, start, base)
     described = {
         "pattern": options.pattern,
         "code": code,
@@ -163,6 +164,8 @@ def _check_device(device: str) -> str:
 def _settings(options: Options) -> dict[str, str]:
     """The options that make this another experiment than the recipe's own; where it ran is not among them."""
     changed = {"task": options.task, "gold": options.gold, "student": options.student, "seed": options.seed or None}
+    platform, _, model = options.teacher.partition(":")
+    changed["teacher"] = Path(model).name if platform == "local" and model else None
     changed["assistant"] = options.assistant and options.assistant.resolve().name
     return {name: str(value) for name, value in changed.items() if value is not None}
 
@@ -175,22 +178,44 @@ def _teachers(options: Options, work: Workspace, task: Task) -> list[Teacher]:
     return [
         AnsweredTeacher(spec, next(identities))
         if options.answered and spec.partition(":")[0] != "local"
-        else _teacher(spec, work)
+        else _teacher(spec, work, task)
         for spec in options.teachers
     ]
 
 
-def _teacher(spec: str, work: Workspace) -> Teacher:
-    """The model that answers: the embedded one, ``local:PATH``, or one behind a platform."""
+def _teacher(spec: str, work: Workspace, task: Task) -> Teacher:
+    """The model that answers: the embedded one, ``local:PATH``, ``local:encoder``, or one behind a platform."""
     platform, _, model = spec.partition(":")
     if platform != "local":
         return open_remote(spec)
+    if encoder.classifies(model):
+        return work.model(*_classifier(model, "--teacher local:", work, task))
     if not model:
         return work.model(embedded.unpack(work.root, work.stages), embedded.NAME)
     return work.model(_check_model(Path(model), "--teacher local:"), Path(model).resolve().name)
 
 
-def _base(options: Options, work: Workspace, teachers: list[Teacher]) -> tuple[Path | None, str]:
+def _classifier(spec: str, option: str, work: Workspace, task: Task) -> tuple[Path, str]:
+    """The classifier of the labels of ``task`` that ``spec`` names, or one made of the encoder it names; and its name.
+
+    Raises InputError where the answers of the task are no labels, or not the classifier's.
+    """
+    labels, spec = encoder.labels_of(task), spec.removeprefix("local:")
+    if spec == encoder.SPEC:
+        return work.classifier(encoder.unpack(work.root, work.stages), labels), encoder.NAME
+    folder = Path(spec)
+    name = folder.resolve().name
+    if encoder.kind(folder) == "encoder":
+        return work.classifier(folder, labels), name
+    if (has := labels_in(folder)) != labels:
+        raise InputError(
+            f"{option}{folder}: its labels are {', '.join(has)}, those of {task.title} {', '.join(labels)}; give the "
+            "encoder that it was made of"
+        )
+    return folder, name
+
+
+def _base(options: Options, work: Workspace, task: Task, teachers: list[Teacher]) -> tuple[Path | None, str]:
     """The open model that students are cut from, and its name: the first teacher whose weights are here.
 
     Else the assistant that bridges what a platform does not give, or completes a committee; None where neither is
@@ -202,6 +227,8 @@ def _base(options: Options, work: Workspace, teachers: list[Teacher]) -> tuple[P
     if options.assistant:
         return _check_model(options.assistant, "--assistant"), options.assistant.resolve().name
     recipe = RECIPES[options.pattern]
+    if recipe.needs is not Signal.TEXT and encoder.student_classifies(options):
+        return _classifier(encoder.SPEC, "--assistant ", work, task)
     needed = recipe.needs is not Signal.TEXT or (recipe.committee and len(teachers) < committee.LEAST)
     return (embedded.unpack(work.root, work.stages) if needed else None), embedded.NAME
 
@@ -214,12 +241,17 @@ def _completing(
     return (work.model(base, base_name),) if RECIPES[pattern].committee and few else ()
 
 
-def _student(options: Options, work: Workspace, base: Path | None, base_name: str) -> tuple[Path, str]:
+def _student(options: Options, work: Workspace, task: Task, base: Path | None, base_name: str) -> tuple[Path, str]:
     """The untrained student's folder and name: any local model, or a number of the layers of ``base``.
 
     Where that is None, they are the embedded model's layers.
     """
-    spec = options.student or (SMOKE_LAYERS if options.smoke else STUDENT_LAYERS)
+    default = SMOKE_LAYERS if options.smoke else STUDENT_LAYERS
+    if base and encoder.kind(base):
+        default = encoder.SMOKE_LAYERS if options.smoke else encoder.LAYERS
+    spec = options.student or default
+    if encoder.classifies(spec):
+        return _classifier(spec, "--student ", work, task)
     if not spec.isdigit():
         path = _check_model(Path(spec), "--student")
         return path, path.resolve().name
@@ -231,6 +263,22 @@ def _student(options: Options, work: Workspace, base: Path | None, base_name: st
             f"--student {spec}: layers can be cut from models built like Llama, which {base} is not; give --student "
             "the folder of a smaller model"
         ) from error
+
+
+def _check_fit(pattern: str, start: Path, base: Path | None) -> None:
+    """Raise InputError where a student in ``start`` cannot learn what ``base`` gives: before anything is spent."""
+    recipe = RECIPES[pattern]
+    if recipe.writes and (encoder.kind(start) or (base and encoder.kind(base))):
+        raise InputError(f"{pattern} teaches models that write, and an encoder does not; take response-based for it")
+    if base is None or recipe.needs is Signal.TEXT:
+        return
+    if bool(encoder.kind(start)) != bool(encoder.kind(base)):
+        raise InputError(
+            f"{pattern} compares what teacher and student hold likely: labels, or tokens. One of them classifies and "
+            "the other writes; give two of a kind, as --teacher local:encoder, or take sequence-level"
+        )
+    if not encoder.kind(start):
+        shared_vocabulary(start, base)
 
 
 def _check_model(path: Path, option: str) -> Path:
@@ -279,17 +327,18 @@ def _time(work: Workspace, name: str, model: Path, request: dict, alone: bool) -
     started = time.monotonic()
     with work.stages.stage(f"Time the {name}", serving.steps(request["prompts"], request["latency_n"])) as advance:
         done = count(1)
-        measure = _measure_alone if alone else serving.measure
+        module = classifying if encoder.kind(model) else serving
+        measure = partial(_measure_alone, module.__name__) if alone else module.measure
         taken = measure(model, **request, on_answer=lambda: advance(next(done)))
     return {"serving": taken.model_dump(), "seconds": time.monotonic() - started}
 
 
-def _measure_alone(model: Path, on_answer: Callable[[], None], **request: object) -> Serving:
-    """`serving.measure` in a process of its own. Raises InputError when that fails."""
+def _measure_alone(module: str, model: Path, on_answer: Callable[[], None], **request: object) -> Serving:
+    """``measure`` of ``module`` in a process of its own. Raises InputError when that fails."""
     with tempfile.TemporaryDirectory() as scratch:
         question = Path(scratch) / "request.json"
         question.write_text(json.dumps(request), "utf-8")
-        command = [sys.executable, "-m", serving.__name__, str(question), str(model.resolve())]
+        command = [sys.executable, "-m", module, str(question), str(model.resolve())]
         # In a session of its own, so that an interrupt ends this process and this process ends that one, quietly.
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, text=True, cwd=records.ROOT, start_new_session=True

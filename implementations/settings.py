@@ -13,6 +13,7 @@ from .recipes import arms
 from .registry import RECIPES, TASKS
 from .tasks.task import Item, Sizes, Task
 from .tasks.user_prompts import UserPrompts
+from .teachers import encoder
 from .transfer.config import TrainConfig
 
 LATENCY_N, RECORD_LATENCY_N = 6, 30  # answers timed at batch 1
@@ -40,6 +41,10 @@ class Plan:
 def make_plan(options: Options, task: Task) -> Plan:
     """The story's settings; shrunk for --smoke, widened for --record, and as large as the user's own data."""
     sizes, teacher, student = arms.SIZES, arms.TEACHER_TRAINING, arms.STUDENT_TRAINING
+    if encoder.classifies(options.teacher):
+        teacher = encoder.TEACHER_TRAINING
+    if encoder.student_classifies(options):
+        sizes, student = encoder.SIZES, encoder.STUDENT_TRAINING
     if options.smoke:
         sizes, teacher, student = (
             arms.SMOKE_SIZES,

@@ -25,12 +25,14 @@ from .errors import InputError, disk_errors
 from .privacy import Redactor
 from .progress import Stages
 from .record import Curve
+from .teachers.classifier import ClassifierTeacher
 from .teachers.collect import Collected, Collector
+from .teachers.encoder import kind
 from .teachers.ledger import Ledger
 from .teachers.local import LocalTeacher, content_hash, load
 from .teachers.spending import Spending
-from .teachers.teacher import RemoteTeacher, Request, Teacher
-from .transfer import processes, students, trainer
+from .teachers.teacher import LocalModel, RemoteTeacher, Request, Teacher
+from .transfer import classifier, processes, students, trainer
 from .transfer.chat import row
 from .transfer.config import Processes, TrainConfig
 from .transfer.device import compute_dtype, pick_device
@@ -92,16 +94,23 @@ class Workspace:
         folder = self.folder("cut", teacher=self.identity(teacher), layers=layers) / "model"
         if not folder.exists():
             with self.stages.stage(f"Cut a student of {layers} layers", 3) as advance, disk_errors(folder):
-                model, tokenizer = load(teacher, "cpu", "float32")
+                classifies = kind(teacher) == "classifier"
+                model, tokenizer = (classifier.load if classifies else load)(teacher, "cpu", "float32")
                 advance(1)
                 try:
-                    student = students.cut(model, layers)
+                    student = (classifier.cut if classifies else students.cut)(model, layers)
                 except ValueError as error:
                     raise InputError(f"--student: {error}") from error
                 advance(2)
                 folder.parent.mkdir(parents=True, exist_ok=True)
                 trainer.save(student, tokenizer, folder)
         return folder
+
+    def classifier(self, encoder: Path, labels: tuple[str, ...]) -> Path:
+        """A classifier made of ``encoder`` that has learnt nothing yet."""
+        folder = self.folder("classifier", encoder=self.identity(encoder), labels=labels) / "model"
+        with disk_errors(folder):
+            return classifier.make(encoder, labels, folder)
 
     def train(
         self, title: str, start: Path, instruction: str, pairs: Pairs, config: TrainConfig, teacher: Path | None = None
@@ -118,6 +127,10 @@ class Workspace:
         folder = self.folder("trained", start=self.identity(start), instruction=instruction, pairs=pairs, **settings)
         if (folder / trainer.FINISHED).exists():
             return folder / "model", Curve.model_validate_json((folder / trainer.FINISHED).read_text())
+        if kind(start) == "classifier":
+            job = self._class_job(start, folder, pairs, config, teacher)
+            with self.stages.stage(title, config.steps) as advance, disk_errors(folder):
+                return folder / "model", job.run(self.device, advance)
         tokenizer = AutoTokenizer.from_pretrained(start, local_files_only=True)
         rows = [row(tokenizer, instruction, prompt, answer) for prompt, answer in pairs]
         job = Job(start, folder, rows, config, teacher)
@@ -127,6 +140,24 @@ class Workspace:
             if self.processes:
                 return folder / "model", processes.train(job, where.type, self.processes, advance)
             return folder / "model", job.run(self.device, advance)
+
+    def _class_job(
+        self, start: Path, folder: Path, pairs: Pairs, config: TrainConfig, teacher: Path | None
+    ) -> classifier.ClassJob:
+        """The training of a classifier on the labels that the answers name. Raises InputError when none names one."""
+        if self.processes:
+            raise InputError("a classifier is trained by one process; leave --on accelerate out")
+        labels = classifier.labels_in(start)
+        named = [(prompt, classifier.label_of(answer, labels)) for prompt, answer in pairs]
+        named = [(prompt, label) for prompt, label in named if label is not None]
+        if not named:
+            raise InputError(f"none of {len(pairs)} answers names one of the labels: {', '.join(labels)}")
+        if others := len(pairs) - len(named):
+            self.stages.console.print(
+                f"{others} of {len(pairs)} answers name no label and are left out", style="yellow"
+            )
+        texts, numbers = map(list, zip(*named, strict=True))
+        return classifier.ClassJob(start, folder, texts, numbers, config, teacher)
 
     def _with_signals(self, job: Job) -> Job:
         """``job`` with the folder of its teacher's signals, filled."""
@@ -151,10 +182,11 @@ class Workspace:
         with self.stages.stage(title, len(requests)) as advance, disk_errors(self.root):
             return self.collector.collect(teacher, requests, advance)
 
-    def model(self, folder: Path, name: str) -> LocalTeacher:
+    def model(self, folder: Path, name: str) -> LocalModel:
         """The model in ``folder`` as something that answers."""
         made = f"{self.identity(folder)}:{self.code[:12]}"  # other code may phrase the prompts or decode otherwise
-        return LocalTeacher(folder, name, self.device, identity=made)
+        answers = ClassifierTeacher if kind(folder) == "classifier" else LocalTeacher
+        return answers(folder, name, self.device, identity=made)
 
 
 def _lock(path: Path) -> IO[str]:

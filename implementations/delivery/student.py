@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from .. import record as records
 from ..errors import InputError
 from ..record import ArmKind, Record
+from ..teachers.encoder import kind
 from ..teachers.local import check_folder, load
 
 
@@ -52,6 +53,11 @@ def finished(run: Path) -> Student:
         )
     record = records.load(run / "record.json")
     folder = check_folder((run / "student").resolve(), "the student")
+    if kind(folder):
+        raise InputError(
+            f"{run}: the student is a classifier, and GGUF and Ollama take models that write; copy {folder}, which "
+            "AutoModelForSequenceClassification loads as it is"
+        )
     model, tokenizer = load(folder, "cpu", "float32")
     return Student(run, folder, record, _probes(run / "items.jsonl"), model.eval(), tokenizer)
 

