@@ -406,8 +406,8 @@ class PatternPage(Page):
         gold = ", and those that experts answered" if self.recipe.committee else ""
         return self.text(
             f"The instruction, and the prompts that the student learns from or is scored on{gold}. Experts’ answers, "
-            "models and results stay. Your own prompts go only with `--allow-cloud`; `--redact` replaces what looks like "
-            f"an identifier. {platform['where']}"
+            "models and results stay. Your own prompts go only with `--allow-cloud`; `--redact` replaces what looks "
+            f"like an identifier. {platform['where']}"
         )
 
     @property

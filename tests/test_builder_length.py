@@ -12,8 +12,8 @@ from builder.models import Pattern
 from builder.prose import plain
 
 WORDS = range(900, 1801)
-"""Of the text that belongs to one pattern alone: what its file says in words, the diagram's included. Citations, figures
-of a record, and what all pages share (answers, axes, titles, code) are no words of it; its history grows by itself."""
+"""Of the text that belongs to one pattern alone: what its file says in words, the diagram's included. Citations and a
+record's figures are no words, what all pages share (answers, axes, code) is not its own, and its history only grows."""
 
 CATALOGUE = load(ROOT)[0]
 
@@ -36,9 +36,7 @@ def test_a_page_has_neither_too_few_words_nor_too_many(slug: str) -> None:
 def test_what_counts_as_a_word() -> None:
     pattern = CATALOGUE.patterns["sequence-level"]
     counted = words(pattern)
-    summary = (
-        "A [student](term:student-model) kept **two** of `5` [[record: retention | percent]] [@hinton2015, sec. 2]."
-    )
+    summary = "A [student](term:student-model) kept **two** of `5` [[record: retention]] [@hinton2015, sec. 2]."
     changed = words(pattern.model_copy(update={"summary": type(pattern.summary)(summary)}))
     assert changed["summary"] == 6  # A student kept two of 5.
     assert changed - Counter(summary=6) == counted - Counter(summary=counted["summary"])
