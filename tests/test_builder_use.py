@@ -91,6 +91,18 @@ def test_what_a_run_cost_stands_with_its_platform_alone():
     assert all("not measured" in words(tab_of[title]) for title in others)
 
 
+def test_the_plain_page_says_the_same():
+    pages = render(replace(real(), records=[measured(platform="claude")]))
+    plain = pages["patterns/sequence-level.txt"]
+    part = dict(re.findall(r"^### ([^:\n]+): \w+\n(.*?)(?=^### )", plain, re.M | re.S))
+    assert list(part) == [platform.title for platform in PLATFORMS.values()]
+    for slug, platform in PLATFORMS.items():
+        text = part[platform.title]
+        assert ("What leaves your machine: The instruction" in text) == platform.leaves_machine
+        assert ("What it cost: $1.25" in text.replace("\\", "")) == (slug == "claude") != ("--record\n" in text)
+        assert f"/downloads/sequence-level-{slug}.zip>" in text
+
+
 # -------------------------------------------------------------------------------------------------- the code
 
 
