@@ -13,9 +13,12 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from implementations.errors import InputError
+
 from .check import check as check_catalogue
 from .data import SOURCES
 from .data import schema as json_schema
+from .downloads import archives
 from .load import Catalogue, Problem, read
 from .render import render as render_catalogue
 
@@ -50,18 +53,23 @@ def render(
     root: Root = Path(),
     records: Records = None,
 ) -> None:
-    """Write the pages as Markdown and JSON, with the site's own assets, for any builder to build."""
-    pages = render_catalogue(_load(root, records))
+    """Write the pages as Markdown and JSON, with the site's own assets and downloads, for any builder to build."""
+    catalogue = _load(root, records)
+    files = {path: content.encode() for path, content in render_catalogue(catalogue).items()}
+    try:
+        files |= dict(archives(catalogue))
+    except InputError as error:
+        _fail(str(error))
     try:
         if (root / DOCS).is_dir():
             shutil.copytree(root / DOCS, folder, dirs_exist_ok=True)
-        for name, content in pages.items():
+        for name, content in files.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content, "utf-8")
+            path.write_bytes(content)
     except OSError as error:
         _fail(f"{error.filename or folder}: cannot be written: {error.strerror}; choose another folder")
-    print(f"{len(pages)} files written to {folder}")
+    print(f"{len(files)} files written to {folder}")
 
 
 @app.command()

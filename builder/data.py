@@ -64,6 +64,7 @@ class Published(Strict):
 class Cell(Strict):
     status: CellStatus = Field(description="how the pattern runs there, computed from what the platform gives")
     note: Prose = Field(description="what to know when the teacher lives there")
+    download: Url | None = Field(description="the pattern there as a project of its own, zipped; null if not yet")
 
 
 class PublishedImplementation(Implementation):
@@ -251,6 +252,12 @@ def record_path(measured: Measured) -> str:
     return f"records/{'own/' if measured.own else ''}{measured.name}.json"
 
 
+def archive_path(pattern: str, platform: str) -> str | None:
+    """The pattern on the platform as a project of its own, see downloads.py; None where it does not run."""
+    runs = status(pattern, platform) is not CellStatus.NOT_YET
+    return f"downloads/{pattern}-{platform}.zip" if runs else None
+
+
 def urls(catalogue: Catalogue, path: str, **endings: str) -> dict[str, str]:
     return {name: page_url(catalogue, beside(path, ending)) for name, ending in endings.items()}
 
@@ -298,7 +305,12 @@ def pattern_data(catalogue: Catalogue, pattern: Pattern) -> dict[str, Any]:
     """The pattern as written, with what is computed about it."""
     data = pattern.model_dump(mode="json", by_alias=True)
     for slug, note in data["implementation"]["platforms"].items():
-        data["implementation"]["platforms"][slug] = {"status": status(pattern.slug, slug), "note": note}
+        archive = archive_path(pattern.slug, slug)
+        data["implementation"]["platforms"][slug] = {
+            "status": status(pattern.slug, slug),
+            "note": note,
+            "download": page_url(catalogue, archive) if archive else None,
+        }
     return {
         **_linked(catalogue, "pattern"),
         **data,

@@ -25,6 +25,7 @@ from implementations import record as record_module
 from implementations.record import Record, RecordError
 from implementations.registry import RECIPES
 
+from . import code
 from .models import Claim, Date, Key, PartialDate, Pattern, Reference, Slug, Term, Url, Version, Vocabulary
 
 MAX_BYTES = 1_000_000
@@ -117,6 +118,8 @@ class Catalogue:
     claims: dict[str, Claim] = field(default_factory=dict)
     sources: dict[str, Source] = field(default_factory=dict, compare=False, repr=False)
     broken: frozenset[str] = frozenset()  # names of files that exist but do not fit their model
+    recipes: dict[str, code.Listing] = field(default_factory=dict, repr=False)  # by pattern
+    teachers: dict[str, code.Listing] = field(default_factory=dict, repr=False)  # by platform
 
     def source(self, kind: str, slug: str) -> Source:
         return self.sources[f"{kind}/{slug}.yml"]
@@ -154,6 +157,8 @@ def read(root: Path, own_records: Path | None = None) -> tuple[Catalogue, list[P
         claims=shared.get(CLAIMS, {}),
         sources=sources,
         broken=frozenset(broken),
+        recipes=code.recipes(),
+        teachers=code.teachers(),
     )
     return catalogue, sorted(problems + wrong)
 

@@ -11,16 +11,20 @@ from mkdocs.config import config_options as option
 from mkdocs.config.base import Config
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
+from mkdocs.livereload import LiveReloadServer
 from mkdocs.plugins import BasePlugin, get_plugin_logger
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
+from implementations.errors import InputError
+
 from .check import check
-from .load import CLAIMS, Problem, read
+from .downloads import archives, cells, on_demand
+from .load import CLAIMS, Catalogue, Problem, read
 from .render import navigation, render
 
 log = get_plugin_logger("catalogue")
-WATCHED = ("patterns", "glossary", "implementations/records")
+WATCHED = ("patterns", "glossary", *(f"implementations/{name}" for name in ("records", "recipes", "teachers")))
 
 
 class CatalogueConfig(Config):
@@ -32,7 +36,8 @@ class CataloguePlugin(BasePlugin[CatalogueConfig]):
     """`mkdocs build` stops at a broken catalogue; `mkdocs serve` goes on with the last good one and says so."""
 
     serving = False
-    pages: dict[str, str] | None = None
+    catalogue: Catalogue | None = None  # the last good one, and its pages
+    pages: dict[str, str]
     nav: list[Any]
     problems: list[Problem]
 
@@ -51,22 +56,30 @@ class CataloguePlugin(BasePlugin[CatalogueConfig]):
         for problem in self.problems:
             log.error(str(problem))
         if not self.problems:
-            self.pages, self.nav = render(catalogue), navigation(catalogue)
-        elif not self.serving or self.pages is None:
+            self.catalogue, self.pages, self.nav = catalogue, render(catalogue), navigation(catalogue)
+        elif not self.serving or self.catalogue is None:
             some = f"{len(self.problems)} problem{'s' * (len(self.problems) > 1)}"
             raise PluginError(f"{some} in the catalogue, see above")
         config.nav = self.nav
         return config
 
     def on_files(self, files: Files, config: MkDocsConfig, **_: Any) -> Files:
-        assert self.pages is not None
         for path, content in self.pages.items():
             hidden = path.startswith("glossary/") and path != "glossary/index.md"
             inclusion = InclusionLevel.NOT_IN_NAV if hidden else InclusionLevel.UNDEFINED
             file = File.generated(config, path, content=content, inclusion=inclusion)
             file.edit_uri = _origin(path)
             files.append(file)
+        if not self.serving:
+            try:
+                for path, content in archives(self.catalogue):
+                    files.append(File.generated(config, path, content=content))
+            except InputError as error:
+                raise PluginError(str(error)) from error
         return files
+
+    def on_serve(self, server: LiveReloadServer, **_: Any) -> None:
+        server.set_app(on_demand(server.serve_request, cells(self.catalogue), server.mount_path))
 
     def on_page_markdown(self, _: str, *, page: Page, **__: Any) -> None:
         """The sitemap says when a page's content changed, not when the site was built."""

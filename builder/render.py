@@ -24,7 +24,8 @@ from implementations.registry import PLATFORMS, RECIPES, CellStatus, Platform, S
 from . import data, diagram, feeds, figures, find, linked_data, twin
 from .bibliography import OTHERS, bibtex, csl
 from .check import headline, texts
-from .data import beside, citation, page_path, page_url, record_path, records_of, status, works
+from .code import Listing
+from .data import archive_path, beside, citation, page_path, page_url, record_path, records_of, status, works
 from .load import Catalogue
 from .models import (
     Claim,
@@ -49,6 +50,17 @@ SIGNALS = {
     Signal.TOP_LOGPROBS: "log-probabilities of the tokens it wrote",
     Signal.LOGITS: "logits of any tokens",
     Signal.HIDDEN_STATES: "hidden states and attentions",
+}
+
+# What more there is to say about where prompts go, and where they stay.
+WHERE = {
+    "langchain": "Nothing leaves if the provider’s address is a server on this machine (`OPENAI_BASE_URL`) and "
+    "LangSmith does not trace.",
+    "ollama": "With another `OLLAMA_HOST`, or a model in Ollama’s cloud, prompts leave as with any provider.",
+    **dict.fromkeys(
+        ("vertex", "bedrock"),
+        "Batch jobs leave prompts and answers in a bucket of yours until you delete them.",
+    ),
 }
 
 
@@ -359,11 +371,12 @@ class PatternPage(Page):
         return Markup("\n".join(escape(line) for line in source.splitlines() if line.strip()))
 
     def platforms(self) -> list[dict[str, Any]]:
-        """One entry a platform, in the registry's order: what it gives, what the recipe makes of it."""
+        """One entry a platform, in the registry's order: what it gives, what the recipe makes of it, what it cost."""
         out = []
         for slug, platform in PLATFORMS.items():
             run = f"{self.pattern.slug}" + ("" if slug == "local" else f" --teacher {platform.teacher}")
             remote = [f"pip install -e '.[{slug}]'", f"distill plan {run}"] if slug != "local" else []
+            measure = ["run"] if slug == "local" else ["plan", "run"]
             out.append(
                 {
                     "title": platform.title,
@@ -371,15 +384,36 @@ class PatternPage(Page):
                     "gives": _and([SIGNALS[s] for s in Signal if s in platform.gives]),
                     "leaves": platform.leaves_machine,
                     "enough": self.recipe is not None and self.recipe.needs in platform.gives,
-                    "run": f"distill run {run}",
                     "setup": None if slug == "local" else platform.setup,
                     # Written by us alone, and shown as code: escaped, its quotes would be shown as entities.
                     "command": Markup("\n".join([*remote, f"distill run {run}"])),
+                    "record": Markup("\n".join(f"distill {name} {run} --record" for name in measure)),
                     "note": self.pattern.implementation.platforms.get(slug),
+                    "where": WHERE.get(slug, ""),
+                    "code": self.catalogue.teachers.get(slug),
+                    "archive": archive_path(self.pattern.slug, slug),
+                    "keep": Markup(f"distill copy {self.pattern.slug} --platform {slug} {self.pattern.slug}-{slug}"),
                     "results": [r for r in self.results if r.record.platform == slug and not r.record.smoke],
                 }
             )
         return out
+
+    def leaves(self, platform: dict[str, Any]) -> Markup:
+        """What goes to the platform when the recipe runs there."""
+        if not platform["leaves"]:
+            return self.text(f"Nothing. {platform['where']}")
+        assert self.recipe
+        gold = ", and those that experts answered" if self.recipe.committee else ""
+        return self.text(
+            f"The instruction, and the prompts that the student learns from or is scored on{gold}. Experts’ answers, "
+            "models and results stay. Your own prompts go only with `--allow-cloud`; `--redact` replaces what looks "
+            f"like an identifier. {platform['where']}"
+        )
+
+    @property
+    def code(self) -> Listing | None:
+        """The recipe, whole."""
+        return self.catalogue.recipes.get(self.pattern.slug)
 
     def needs(self) -> str:
         return SIGNALS[self.recipe.needs] if self.recipe else ""
@@ -693,4 +727,5 @@ def _front(value: Any) -> str:
 
 for environment in (ENVIRONMENT, PLAIN):
     environment.filters["day"] = day
+    environment.filters["code"] = Markup  # of ours alone: escaped, it would be shown with entities
     environment.filters["head"] = lambda text: Markup(_front(head(text)))

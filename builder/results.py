@@ -102,6 +102,13 @@ class Results:
     def seeds(self) -> str:
         return f"{len(self.record.seeds)} seed{'s' if len(self.record.seeds) != 1 else ''}"
 
+    @property
+    def cost(self) -> str:
+        c = self.record.collection
+        tokens = f"{count(c.prompt_tokens)} tokens read and {count(c.completion_tokens)} written"
+        took = f"{self.total} of answering and training for {self.seeds}"
+        return f"{self.dollars} to providers and {took}, with {count(c.asked)} answers, {tokens}"
+
     # -- the tables
 
     def slices(self) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import sys
 from html import unescape
 from pathlib import Path
 from xml.etree import ElementTree
+from zipfile import ZipFile
 
 import pytest
 from builder_samples import ROOT, copy_good, load, make_record
@@ -18,7 +19,9 @@ from typer.testing import CliRunner
 
 from builder.cli import app
 from builder.data import updated
+from builder.downloads import cells
 from builder.render import render
+from implementations.delivery.copy import copy
 from implementations.record import save
 
 
@@ -58,7 +61,10 @@ def test_mkdocs_builds_strictly_and_equals_render(tmp_path: Path) -> None:
             assert (root / "out" / name).read_text("utf-8") == content
     written = {p.relative_to(root / "pages").as_posix() for p in (root / "pages").rglob("*") if p.is_file()}
     assets = {path.relative_to(ROOT / "site_overrides/docs").as_posix() for path in assets_of(ROOT)}
-    assert written == pages.keys() | assets
+    zipped = cells(load(root)[0]).keys()
+    assert zipped and written == pages.keys() | assets | zipped
+    for name in zipped:
+        assert (root / "out" / name).read_bytes() == (root / "pages" / name).read_bytes()
 
 
 def outside_tabs(page: str) -> str:
@@ -231,3 +237,13 @@ def test_the_command_line_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_every_download_is_what_distill_copy_writes(real: Path, tmp_path: Path) -> None:
+    expected = cells(load(ROOT)[0])
+    assert {path.relative_to(real).as_posix() for path in (real / "downloads").iterdir()} == expected.keys()
+    for name, (pattern, platform) in expected.items():
+        folder = copy(pattern, platform, tmp_path / Path(name).stem)
+        written = {p.relative_to(tmp_path).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+        with ZipFile(real / name) as packed:
+            assert {entry: packed.read(entry) for entry in packed.namelist()} == written, name

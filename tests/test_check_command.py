@@ -418,6 +418,20 @@ def test_a_reason_to_use_that_does_not_hold_is_no_reason_against(case):
     assert decided(case(pattern="tiered-serving", given={"licence": "forbidden"}), "licence") is GO
 
 
+def test_what_nobody_knows_speaks_neither_for_nor_against(case):
+    """Sequence-level's page names the licence `forbidden` alone; production-logs' page names `unknown` as well."""
+    given = {"licence": "unknown"}
+    found = report(case(pattern="sequence-level", given=given), STAGES)
+    [measured] = [m for m in found.measured if m.dimension == "licence"]
+    [weighed] = [c for c in found.criteria if c.dimension == "licence"]
+    assert weighed.values == ["forbidden"] and weighed.decision is UNSURE and "find it out" in measured.mend
+    assert decided(case(pattern="sequence-level", given=given), "licence") is UNSURE
+    assert decided(case(pattern="sequence-level", given={"licence": "restricted"}), "licence") is GO
+    assert decided(case(pattern="production-logs", given=given), "licence") is NO_GO
+    [fit] = [fit for fit in found.fits if fit.pattern == "sequence-level"]
+    assert "licence of the answers (unknown)" in fit.open
+
+
 def test_one_value_in_doubt_leaves_the_decision_in_doubt(case):
     measured = {m.dimension: m for m in report(case(teacher=CLAUDE), STAGES).measured}
     [licence] = [w for w in weigh(criteria.patterns()["sequence-level"], measured) if w.dimension == "licence"]

@@ -14,6 +14,10 @@ from ..registry import RECIPES, Signal
 from . import coverage, labels, payback, shape, teacher
 from .model import Case, Check, Decision, Fit, Measured, Report, Weighed, worst
 
+UNKNOWN = "unknown"
+"""The answer of a dimension that nobody knows yet. Where a page does not name it, it may turn out to be any other: it
+speaks neither for the pattern nor against it, and is to be found out."""
+
 
 def report(case: Case, stages: Stages) -> Report:
     """Measure, weigh, and rank. Raises InputError."""
@@ -69,19 +73,22 @@ def _decide(criterion: Criterion, use: bool, possible: list[str]) -> Decision:
     """Whether the criterion holds for all that is possible, for none of it, or for a part.
 
     A reason to leave the pattern is a no-go where it holds and a go where it does not. A reason to use it is a go where
-    it holds; where it does not there is one reason less, which alone is no reason against.
+    it holds; where it does not there is one reason less, which alone is no reason against. What is UNKNOWN may be
+    either.
     """
     holds = [value in criterion.values for value in possible]
     if use:
         return Decision.GO if all(holds) else Decision.UNSURE
-    return Decision.NO_GO if all(holds) else Decision.UNSURE if any(holds) else Decision.GO
+    if all(holds):
+        return Decision.NO_GO
+    return Decision.UNSURE if any(holds) or UNKNOWN in possible else Decision.GO
 
 
 def of_dimension(criteria: list[Weighed], found: Measured) -> Decision | None:
     """What the criteria of one dimension come to; None where the page has none of it.
 
     No-go where each value that is possible is a reason to leave the pattern, be it for one reason or another. Else go
-    where none is, and each is a reason to use it, if the page names any.
+    where none is, and each is a reason to use it, if the page names any; where it names none, if none is UNKNOWN.
     """
     here = [c for c in criteria if c.dimension == found.dimension]
     if not here:
@@ -90,7 +97,8 @@ def of_dimension(criteria: list[Weighed], found: Measured) -> Decision | None:
     speaks_for = {value for c in here if c.use for value in c.values}
     if against.issuperset(found.values):
         return Decision.NO_GO
-    fine = against.isdisjoint(found.values) and (not speaks_for or speaks_for.issuperset(found.values))
+    suits = speaks_for.issuperset(found.values) if speaks_for else UNKNOWN not in found.values
+    fine = suits and against.isdisjoint(found.values)
     return Decision.GO if fine else Decision.UNSURE
 
 
@@ -132,7 +140,8 @@ def _measure(case: Case, pays: Check, known: dict[str, Dimension]) -> dict[str, 
     }
     for name, value in case.given.items():
         what = known[name].values[value]
-        found[name] = Measured(dimension=name, values=[value], what=what, source="--given", mend="")
+        mend = f"find it out, then say --given {name}=…" if value == UNKNOWN else ""
+        found[name] = Measured(dimension=name, values=[value], what=what, source="--given", mend=mend)
     return {name: found.get(name) or _unknown(name, known[name]) for name in known}
 
 

@@ -3,7 +3,8 @@
 What is copied follows from the code: the modules that the command line, the recipe, the platform and the teacher on
 this machine import, also inside functions; the files of data that these name; the packages that they import, at the
 versions that are pinned here. `cli.py` and `registry.py` keep what is left to do and to choose, and the package is
-called after the pattern, so that it can be installed beside this one. Nothing else changes.
+called after the pattern, so that it can be installed beside this one. Nothing else changes, and the same sources give
+the same bytes.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from functools import cache
 from importlib import import_module, metadata
 from modulefinder import ModuleFinder
@@ -109,7 +109,6 @@ def _write(made: Path, whole: Path, recipe: Recipe, platform: Platform, project:
         "pins": _pins(project, imported | {"pytest"}, platform.slug),
         "python": project["requires-python"],
         "commit": commit(),
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "version": project["version"],
     }
     environment = Environment(
@@ -169,9 +168,9 @@ def _canonical(requirement: str) -> str:
 
 def _data(module: Path) -> Iterator[Path]:
     """The files of data beside ``module`` that it names."""
-    for node in ast.walk(ast.parse(module.read_text("utf-8"))):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"[\w.-]+\.\w+", node.value):
-            path = module.with_name(node.value)
+    for text in _strings(module.read_text("utf-8")):
+        if re.fullmatch(r"[\w.-]+\.\w+", text):
+            path = module.with_name(text)
             if path.suffix != ".py" and path.is_file():
                 yield path
 
@@ -210,6 +209,7 @@ def _files(finder: ModuleFinder) -> list[Path]:
     return sorted(Path(file) for file in found if file)  # built-in modules have none
 
 
+@cache  # as _strings below: the site has a copy of every cell, and most of their modules are alike
 def _mentions(source: str) -> set[str]:
     """Every name that ``source`` imports, reads or looks up in something."""
     nodes = list(ast.walk(ast.parse(source)))
@@ -218,6 +218,7 @@ def _mentions(source: str) -> set[str]:
     return names | {node.name for node in nodes if isinstance(node, ast.alias)}
 
 
+@cache
 def _strings(source: str) -> list[str]:
     nodes = ast.walk(ast.parse(source))
     return [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]

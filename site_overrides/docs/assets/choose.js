@@ -35,7 +35,8 @@
     const { named, reasons } = bearing(fit.pattern, dimension, value)
     const mark = element("span", `dp-mark dp-mark--${kind}`, kind)
     const said = element("p", "dp-fit__question", mark, ` ${title(dimension)}: `, element("b", "", answer(dimension, value)))
-    const note = kind === "for" ? "This is none of its reasons against:" : "Its page does not name this answer, but:"
+    const note = kind === "for" ? "This is none of its reasons against:"
+      : value === UNKNOWN ? "Find out, for its page says:" : "Its page does not name this answer, but:"
     return element("li", "dp-fit__reason", said, ...(named ? [] : [element("p", "dp-fit__note", note)]),
       ...reasons.map(c => criterion(fit.pattern, c.index)))
   })

@@ -2,6 +2,8 @@
    implementations/checks/report.py. tests/test_builder_find.py holds the two against each other.
    Plain scripts, not modules: a browser loads no module into a page that was opened from disk. */
 
+const UNKNOWN = "unknown" // an answer that nobody knows yet: where a page does not name it, it may be any other
+
 /** What a pattern's criteria on one dimension come to, where the answer is one of `possible`:
     "for", "against" or "open"; null where the pattern's page has no such criterion. */
 function ofDimension(criteria, dimension, possible) {
@@ -10,8 +12,8 @@ function ofDimension(criteria, dimension, possible) {
   const values = use => new Set(here.filter(c => c.use === use).flatMap(c => c.values))
   const against = values(false), speaksFor = values(true)
   if (possible.every(value => against.has(value))) return "against"
-  const fine = !possible.some(value => against.has(value))
-  return fine && (!speaksFor.size || possible.every(value => speaksFor.has(value))) ? "for" : "open"
+  const suits = speaksFor.size ? possible.every(value => speaksFor.has(value)) : !possible.includes(UNKNOWN)
+  return suits && !possible.some(value => against.has(value)) ? "for" : "open"
 }
 
 /** Every pattern with its dimensions under "for", "against" and "open", the best first. A dimension without an
