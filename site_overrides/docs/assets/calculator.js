@@ -25,11 +25,11 @@
 
   const answer = (months, band, accepted) => {
     const decision = decide(band, accepted)
-    const said = Number.isFinite(months)
-      ? `It pays back in month ${count(Math.max(1, Math.ceil(months)))}`
-      : "It never pays back"
-    const range = `: after ${span(months)} months (${span(band[1])} to ${span(band[0])}); ${count(accepted)} are accepted. `
-    at("dp-answer").replaceChildren(element("b", "", said), range,
+    const ever = Number.isFinite(months)
+    const said = ever ? `It pays back in month ${count(Math.max(1, Math.ceil(months)))}` : "It never pays back"
+    const after = ever ? `: after ${span(months)} months (${span(band[1])} to ${span(band[0])})`
+      : Number.isFinite(band[1]) ? ` (at best after ${span(band[1])} months)` : ""
+    at("dp-answer").replaceChildren(element("b", "", said), `${after}; ${count(accepted)} months are accepted. `,
       element("span", `dp-mark dp-mark--${MARKS[decision]}`, decision))
   }
 
@@ -81,7 +81,7 @@
     const teacher = (c, month) => month * c.requests * c.each
     const student = (c, month) => c.collection * c.each + c.training + month * c.serving
     const seen = [months, band[1], Math.min(band[0], 4 * months)].filter(Number.isFinite)
-    const ticks = stepsTo(1.25 * Math.max(...seen) || accepted || 1, 6)
+    const ticks = stepsTo(1.25 * Math.max(0, ...seen) || accepted || 1, 6) // where nothing pays back, what is accepted
     const end = ticks.at(-1)
     const dollarTicks = stepsTo(Math.max(teacher(best, end), student(best, end), student(worst, end)) || 1, 5)
     const x = month => LEFT + month / end * (WIDTH - LEFT - RIGHT)
