@@ -129,5 +129,5 @@ def data() -> list[dict[str, Any]]:
 def start() -> dict[str, Any]:
     """What the calculator starts from: its fields by name."""
     rates = teachers()[EXAMPLE_TEACHER][1].rates
-    prices_ = {"price_input": rates.input, "price_output": rates.output}
-    return {"teacher": EXAMPLE_TEACHER, **prices_, **asdict(EXAMPLE), **OFF}
+    own = {"price_input": f"{rates.input:.15g}", "price_output": f"{rates.output:.15g}"}
+    return {"teacher": EXAMPLE_TEACHER, **own, **asdict(EXAMPLE), **OFF}
