@@ -17,8 +17,8 @@ from .prose import escape
 from .results import Results
 
 WIDTH, HEIGHT = 680, 420
-LEFT, RIGHT, TOP, BOTTOM = 58, 24, 14, 52
-RADIUS = 10
+LEFT, RIGHT, TOP, BOTTOM = 58, 24, 26, 52
+RADIUS = 10  # of what a point takes up
 APART = 2 * RADIUS + 2  # from one point's middle to the next's
 MARKS = 10  # along one axis, at most
 
@@ -102,7 +102,7 @@ class Axes:
             yield _line(self.x(2.0**power), TOP, self.x(2.0**power), bottom, strong=power == 0)
             yield _label(self.x(2.0**power), bottom + 18, f"{2.0**power:g}×")
         if self.elsewhere:
-            yield _line(self.elsewhere, TOP, self.elsewhere, bottom, strong=True)
+            yield _line(self.elsewhere, TOP, self.elsewhere, bottom)
             yield _label(self.x(None), bottom + 18, "not measured")
         what = f"Tokens per second, student ÷ teacher: each line is {2**step} times the last"
         yield _label((LEFT + right) / 2, HEIGHT - 10, what)
@@ -142,15 +142,18 @@ def spread(places: list[float], left: float, right: float) -> list[float]:
 def _point(entry: Entry, axes: Axes, place: float) -> Markup:
     kept, true = entry.results.record.retention, axes.x(entry.speedup)
     low, high, middle, foot = (axes.y(value) for value in (kept.low, kept.high, kept.value, 0))
-    below = min(foot, max(low, middle + RADIUS))
+    top, below = min(high, middle) - 18, min(foot, max(low, middle) + 4)
     drawn = [
+        Markup('<rect class="dp-chart__target" x="{}" y="{}" width="{}" height="{}"/>').format(
+            *map(_n, (place - APART / 2, top, APART, below - top))
+        ),
         Markup('<path class="dp-chart__foot" d="M{} {}L{} {}"/>').format(*map(_n, (true, foot, place, below))),
         Markup('<path class="dp-chart__interval" d="M{} {}V{}M{} {}h8M{} {}h8"/>').format(
             *map(_n, (place, low, high, place - 4, low, place - 4, high))
         ),
-        Markup('<circle class="dp-chart__point" cx="{}" cy="{}" r="{}"/>').format(*map(_n, (place, middle, RADIUS))),
+        Markup('<circle class="dp-chart__point" cx="{}" cy="{}" r="4.5"/>').format(*map(_n, (place, middle))),
         Markup('<text class="dp-chart__number" text-anchor="middle" x="{}" y="{}">{}</text>').format(
-            _n(place), _n(middle + 4), entry.number
+            _n(place), _n(top + 12), entry.number
         ),
     ]
     inside = Markup("<title>{}</title>{}").format(entry.words, Markup().join(drawn))
