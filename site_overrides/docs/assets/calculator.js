@@ -54,7 +54,8 @@
       row("Training", dollars(one.training)),
       row("The teacher’s answers, a month", dollars(bill)),
       row("Serving the student, a month", dollars(one.serving)),
-      row("Months", `(${dollars(one.collection * one.each)} + ${dollars(one.training)}) / (${dollars(bill)} − ${dollars(one.serving)}) = ${span(months)}`))
+      row("Months", `(${dollars(one.collection * one.each)} + ${dollars(one.training)}) / ` +
+        `(${dollars(bill)} − ${dollars(one.serving)}) = ${span(months)}`))
     const titles = { price: "Price of an answer", volume: "Requests a month", serving: "Cost of serving" }
     at("dp-wrong").replaceChildren(
       ...Object.entries(titles).map(([name, title]) =>
@@ -74,7 +75,22 @@
     return made
   }
 
-  /** What was spent by each month, with the teacher and with the student; both begin at zero dollars and month zero. */
+  /** Lines and their labels; both axes begin at zero. */
+  const grid = (months, usd, x, y) => {
+    const bottom = HEIGHT - BOTTOM, right = WIDTH - RIGHT
+    const line = (value, d) => draw("path", `dp-chart__line${value ? "" : " dp-chart__line--strong"}`, { d })
+    const label = (anchor, attributes, text) => draw("text", "dp-chart__label", { "text-anchor": anchor, ...attributes }, text)
+    return [
+      ...months.flatMap(at => [
+        line(at, `M${x(at)} ${TOP}V${bottom}`), label("middle", { x: x(at), y: bottom + 18 }, count(at))]),
+      ...usd.flatMap(at => [
+        line(at, `M${LEFT} ${y(at)}H${right}`), label("end", { x: LEFT - 8, y: y(at) + 4 }, "$" + count(at))]),
+      label("middle", { x: (LEFT + right) / 2, y: HEIGHT - 10 }, "Months"),
+      label("middle", { transform: `translate(14 ${(TOP + bottom) / 2}) rotate(-90)` }, "US dollars spent so far"),
+    ]
+  }
+
+  /** What was spent by each month, with the teacher and with the student, and where the two meet. */
   const plot = (one, off, months, band, accepted) => {
     const [worst, best] = [-1, 1].map(sign =>
       shifted(one, Object.fromEntries(Object.entries(off).map(([name, share]) => [name, sign * share]))))
@@ -88,18 +104,6 @@
     const y = usd => HEIGHT - BOTTOM - usd / dollarTicks.at(-1) * (HEIGHT - BOTTOM - TOP)
     const line = cost => `M${x(0)} ${y(cost(0))}L${x(end)} ${y(cost(end))}`
     const area = (low, high) => `${line(high)}L${x(end)} ${y(low(end))}L${x(0)} ${y(low(0))}Z`
-    const money = usd => "$" + count(usd)
-
-    const grid = [
-      ...ticks.flatMap(m => [
-        draw("path", `dp-chart__line${m ? "" : " dp-chart__line--strong"}`, { d: `M${x(m)} ${TOP}V${HEIGHT - BOTTOM}` }),
-        draw("text", "dp-chart__label", { x: x(m), y: HEIGHT - BOTTOM + 18, "text-anchor": "middle" }, count(m))]),
-      ...dollarTicks.flatMap(usd => [
-        draw("path", `dp-chart__line${usd ? "" : " dp-chart__line--strong"}`, { d: `M${LEFT} ${y(usd)}H${WIDTH - RIGHT}` }),
-        draw("text", "dp-chart__label", { x: LEFT - 8, y: y(usd) + 4, "text-anchor": "end" }, money(usd))]),
-      draw("text", "dp-chart__label", { x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 10, "text-anchor": "middle" }, "Months"),
-      draw("text", "dp-chart__label", { transform: `translate(14 ${(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)`, "text-anchor": "middle" }, "US dollars spent so far"),
-    ]
     const lines = [["teacher", teacher, worst, best], ["student", student, best, worst]].flatMap(([name, cost, low, high]) => [
       draw("path", `dp-costs__band dp-costs__band--${name}`, { d: area(m => cost(low, m), m => cost(high, m)) }),
       draw("path", `dp-costs__line dp-costs__line--${name}`, { d: line(m => cost(one, m)) })])
@@ -112,8 +116,9 @@
       ...(months > end ? [] : [
         draw("path", "dp-costs__foot", { d: `M${x(months)} ${y(teacher(one, months))}V${foot}` }),
         draw("circle", "dp-costs__point", { cx: x(months), cy: y(teacher(one, months)), r: 5 })])]
-    at("dp-costs").replaceChildren(...grid, ...lines, ...marks, ...labels)
-    at("dp-costs").setAttribute("aria-label", `Costs so far, by month: the teacher’s answers cost ${dollars(teacher(one, end))} after ${count(end)} months, the student ${dollars(student(one, end))}`)
+    at("dp-costs").replaceChildren(...grid(ticks, dollarTicks, x, y), ...lines, ...marks, ...labels)
+    at("dp-costs").setAttribute("aria-label", `Costs so far, by month: after ${count(end)} months the teacher’s answers cost ` +
+      `${dollars(teacher(one, end))}, the student ${dollars(student(one, end))}`)
   }
 
   /** Two heights, moved so that their labels do not lie on each other. */
