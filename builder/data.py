@@ -15,7 +15,7 @@ from pydantic import AwareDatetime, Field, TypeAdapter
 from implementations.record import Estimate, Record, Verdict
 from implementations.registry import PLATFORMS, RECIPES, CellStatus, cell
 
-from . import find
+from . import find, payback
 from .check import headline, texts
 from .load import SHARED, Catalogue, Measured
 from .models import (
@@ -40,7 +40,7 @@ from .models import (
 )
 from .prose import Cite, nodes, plain
 
-FEED, INDEX, CRITERIA = "feed.xml", "index.json", "criteria.json"
+FEED, INDEX, CRITERIA, PRICES = "feed.xml", "index.json", "criteria.json", "prices.json"
 
 PAGES = {
     "choose": "choose.md",
@@ -48,6 +48,8 @@ PAGES = {
     "matrix": "matrix.md",
     "compare": "compare.md",
     "relations": "relations.md",
+    "payback": "payback.md",
+    "results": "results.md",
     "glossary": "glossary/index.md",
     "claims": "claims.md",
     "references": "references.md",
@@ -135,6 +137,33 @@ class Criteria(Published):
     patterns: dict[Slug, list[Reason]] = Field(description="pattern → reasons to use it, then reasons to leave it")
 
 
+class LongRates(Strict):
+    above: int = Field(description="tokens of a prompt, above which the whole request has these rates")
+    input: float = Field(description="of a prompt")
+    output: float = Field(description="of an answer")
+
+
+class TeacherPrice(Strict):
+    """US dollars for a million tokens."""
+
+    teacher: str = Field(description="as `--teacher` of `distill` names it")
+    platform: str = Field(description="the platform's title")
+    input: float = Field(description="of a prompt")
+    output: float = Field(description="of an answer")
+    long: LongRates | None = Field(description="the rates of long prompts, where they have their own")
+    batch: float = Field(description="what a batch job costs of the full price")
+    read: Date = Field(description="the last day on which the price is known to have stood at its source")
+    until: Date | None = Field(description="the last day of a price that is promised for a time")
+    source: Url = Field(description="where it was read")
+    note: str = Field(description="what else to know of it")
+
+
+class Prices(Published):
+    """prices.json: what teachers cost, as the page on break-even uses it."""
+
+    teachers: list[TeacherPrice] = Field(description="every model whose price is known")
+
+
 class Addresses(Strict):
     html: Url = Field(description="the page")
     json_: Url = Field(alias="json", description="the same as JSON, with every field")
@@ -196,6 +225,7 @@ class Index(Published):
     updated: Date = Field(description="the day of the last change to a pattern or a term, record, or check of a claim")
     pages: dict[str, Url] = Field(description="the pages that are about more than one pattern or term")
     criteria: Url = Field(description="which answers speak for which pattern, as JSON")
+    prices: Url = Field(description="what teachers cost, as JSON")
     feed: Url = Field(description="the changes, as an Atom feed")
     references: WorkAddresses = Field(description="every work that a page cites")
     schemas: dict[str, Url] = Field(description="kind of file → its JSON Schema")
@@ -216,6 +246,7 @@ DATA: dict[str, Any] = {
     "schemas/term.json": PublishedTerm,
     "schemas/claims.json": PublishedClaims,
     "schemas/criteria.json": Criteria,
+    "schemas/prices.json": Prices,
     "schemas/index.json": Index,
     "schemas/record.json": Record,
     **{f"schemas/source/{kind}.json": model for kind, model in SOURCES.items()},
@@ -273,6 +304,7 @@ def files(catalogue: Catalogue) -> dict[str, str]:
     out = {
         INDEX: dumps(index_data(catalogue)),
         CRITERIA: dumps({**_linked(catalogue, "criteria"), **find.criteria(catalogue)}),
+        PRICES: dumps({**_linked(catalogue, "prices"), "teachers": payback.data()}),
     }
     for pattern in catalogue.patterns.values():
         out[beside(page_path(pattern), ".json")] = dumps(pattern_data(catalogue, pattern))
@@ -389,6 +421,7 @@ def index_data(catalogue: Catalogue) -> dict[str, Any]:
             name: page_url(catalogue, path) for name, path in PAGES.items() if catalogue.claims or name != "claims"
         },
         "criteria": page_url(catalogue, CRITERIA),
+        "prices": page_url(catalogue, PRICES),
         "feed": page_url(catalogue, FEED),
         "references": urls(catalogue, "references.md", **WORKS),
         "schemas": {

@@ -1,7 +1,8 @@
 """The catalogue as pages. Pure: a Catalogue in, `{path: content}` out; nothing is read or written.
 
 Text from YAML reaches a page only through `prose.Writer`, which encodes it, and every other value through the
-templates' `finalize`, which encodes it too. Only the templates themselves, this module and feeds.py write markup.
+templates' `finalize`, which encodes it too. Only the templates themselves, this module, explorer.py and feeds.py write
+markup.
 """
 
 from __future__ import annotations
@@ -19,13 +20,17 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
+from implementations.figures import count, percent
 from implementations.registry import PLATFORMS, RECIPES, CellStatus, Platform, Signal
+from implementations.teachers import prices
+from implementations.teachers.prices import Price
 
-from . import data, diagram, feeds, figures, find, linked_data, twin
+from . import data, diagram, explorer, feeds, figures, find, linked_data, payback, twin
 from .bibliography import OTHERS, bibtex, csl
 from .check import headline, texts
 from .code import Listing
 from .data import archive_path, beside, citation, page_path, page_url, record_path, records_of, status, works
+from .explorer import Entry
 from .load import Catalogue
 from .models import (
     Claim,
@@ -90,6 +95,8 @@ def render(catalogue: Catalogue) -> dict[str, str]:
         "matrix.md": FindPage(catalogue, "matrix.md").render("matrix.md.j2"),
         "compare.md": FindPage(catalogue, "compare.md").render("compare.md.j2"),
         "relations.md": FindPage(catalogue, "relations.md").render("relations.md.j2"),
+        "payback.md": PaybackPage(catalogue, "payback.md").render("payback.md.j2"),
+        "results.md": ResultsPage(catalogue, "results.md").render("explorer.md.j2"),
         "glossary/index.md": Page(catalogue, "glossary/index.md").render("terms.md.j2"),
         "references.md": Page(catalogue, "references.md").render("references.md.j2"),
     }
@@ -150,7 +157,9 @@ def navigation(catalogue: Catalogue) -> list[Any]:
     return [
         {"Home": "index.md"},
         {"Choose": "choose.md"},
+        {"Break-even": "payback.md"},
         {"Patterns": ["patterns/index.md", *overviews, *patterns]},
+        {"Results": "results.md"},
         {"Glossary": ["glossary/index.md"]},
         *([{"Claims": "claims.md"}] if catalogue.claims else []),
         {"References": "references.md"},
@@ -591,6 +600,114 @@ class FindPage(Page):
         return [
             (m.relation, Markup(diagram.svg(m.source, f"map-{m.relation}", m.alt))) for m in find.maps(self.catalogue)
         ]
+
+
+class PaybackPage(FindPage):
+    example, start = payback.EXAMPLE, payback.start()
+    usd, count, rate = staticmethod(payback.usd), staticmethod(count), staticmethod(payback.rate)
+
+    def alternates(self) -> list[dict[str, str]]:
+        return [{"href": self.to(data.PRICES), "type": "application/json", "title": "The prices as JSON"}]
+
+    def data(self) -> Markup:
+        """What the calculator's script reads, in the front matter."""
+        return Markup(_front({"teachers": payback.data(), "most_days": prices.MOST_DAYS}))
+
+    def break_even(self) -> Markup:
+        return Markup(self.link("break-even", "term:break-even"))
+
+    def teachers(self) -> list[tuple[str, Price]]:
+        return [(teacher, price) for teacher, (_, price) in payback.teachers().items()]
+
+    def by_platform(self) -> dict[str, list[tuple[str, Price]]]:
+        found: dict[str, list[tuple[str, Price]]] = {}
+        for teacher, (title, price) in payback.teachers().items():
+            found.setdefault(title, []).append((teacher, price))
+        return found
+
+    def command(self) -> Markup:
+        """Shown as code, where what is escaped would be shown so; the table's names of models hold no markup."""
+        return Markup(payback.command(payback.EXAMPLE, payback.EXAMPLE_TEACHER))
+
+    def worked(self, price: Price) -> list[str]:
+        return payback.worked(price)
+
+    def volumes(self) -> list[str]:
+        return [count(volume) for volume in payback.VOLUMES]
+
+    def batch_share(self) -> str:
+        """What a batch job costs of the full price, of all teachers of the table."""
+        shares = sorted({price.batch for _, price in self.teachers()})
+        return " to ".join(dict.fromkeys(percent(share) for share in (shares[0], shares[-1])))
+
+    def day(self, price: Price) -> str:
+        return day(str(price.date))
+
+    def source(self, price: Price) -> Markup:
+        return Markup(html.escape(quote(price.source, safe=ADDRESS)))
+
+    def notes(self, price: Price) -> list[str]:
+        """What else a reader must know of a price."""
+        long, until, notes = price.rates.long, price.rates.until, [price.note] if price.note else []
+        if until:
+            notes.insert(0, f"promised until {day(str(until))}")
+        if long:
+            notes.insert(0, f"over {count(long.above)} tokens: {self.rate(long.input)} and {self.rate(long.output)}")
+        return notes
+
+
+class ResultsPage(FindPage):
+    """Every record that means something, the machine of the newest first."""
+
+    @cached_property
+    def entries(self) -> list[Entry]:
+        found = [Results(m) for m in self.catalogue.records if not m.record.smoke]
+        found.sort(key=lambda r: (-r.record.date.timestamp(), r.measured.name))
+        newest = list(dict.fromkeys(r.machine for r in found))
+        found.sort(key=lambda r: newest.index(r.machine))
+        return [
+            Entry(number, r, find.title(self.catalogue, r.record.pattern), self.place(r))
+            for number, r in enumerate(found, 1)
+        ]
+
+    def place(self, results: Results) -> Markup:
+        """The address of a record on its pattern's page."""
+        slug = results.record.pattern
+        here = slug in self.catalogue.patterns
+        return self.address(f"patterns/{slug}.md#{self.anchor(results)}") if here else Markup()
+
+    @cached_property
+    def machines(self) -> dict[str, list[Entry]]:
+        return explorer.machines(self.entries)
+
+    def plot(self, machine: str) -> Markup:
+        return explorer.plot(self.machines[machine], explorer.Axes(self.entries), machine)
+
+    def has_own(self) -> bool:
+        return any(entry.results.own for entry in self.entries)
+
+    def platform(self, slug: str) -> str:
+        return PLATFORMS[slug].title if slug in PLATFORMS else slug
+
+    def values(self, entry: Entry) -> dict[str, str]:
+        """What the filter asks of a record, by the names of its fields."""
+        record = entry.results.record
+        machine = list(self.machines).index(entry.results.machine) + 1
+        return {"pattern": record.pattern, "task": record.task.name, "machine": str(machine), "state": entry.state}
+
+    def facets(self) -> list[tuple[str, str, dict[str, str]]]:
+        """The filter's fields that tell records apart: name, title, and words by value."""
+        fields = {
+            "pattern": ("Pattern", lambda e: e.title),
+            "task": ("Task", lambda e: e.results.record.task.title),
+            "machine": ("Machine", lambda e: e.results.machine),
+            "state": ("Record", lambda e: e.state),
+        }
+        found = [
+            (name, title, {self.values(entry)[name]: words(entry) for entry in self.entries})
+            for name, (title, words) in fields.items()
+        ]
+        return [field for field in found if len(field[2]) > 1]
 
 
 class TermPage(Page):

@@ -99,7 +99,7 @@ def test_every_json_file_follows_the_schema_that_it_names(name: str) -> None:
             problems = [f"{path}: {error.json_path}: {error.message}" for error in validator(schema).iter_errors(data)]
             assert problems == []
             checked += 1
-    assert checked == 3 + len(catalogue.patterns) + len(catalogue.terms)
+    assert checked == 4 + len(catalogue.patterns) + len(catalogue.terms)
 
 
 def validator(schema: dict[str, Any]) -> Draft202012Validator:
@@ -432,7 +432,7 @@ def test_linked_data_of_every_page(catalogue: Catalogue, pages: dict[str, str]) 
         assert found[0] == (linked(catalogue, path))
 
 
-FOUND = ("choose.md", "patterns/index.md", "matrix.md", "compare.md", "relations.md")
+FOUND = ("choose.md", "patterns/index.md", "matrix.md", "compare.md", "relations.md", "payback.md", "results.md")
 UNLINKED = ("index.md", *FOUND, "claims.md", "references.md")
 """Pages about which linked data says nothing."""
 

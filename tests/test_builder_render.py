@@ -59,6 +59,7 @@ def test_every_file_is_there() -> None:
         "index.md",
         "index.json",
         *("choose.md", "criteria.json", "matrix.md", "compare.md", "relations.md"),
+        *("payback.md", "prices.json", "results.md"),
         *("claims.md", "claims.txt", "claims.json"),
         *("llms.txt", "llms-full.txt", "robots.txt", "feed.xml"),
         *("references.md", "references.bib", "references.csl.json"),
@@ -67,7 +68,7 @@ def test_every_file_is_there() -> None:
         "glossary/index.md",
         *(f"glossary/{slug}.{ending}" for slug in ("student", "teacher") for ending in ("md", "txt", "json")),
         *("glossary/student-model.html", "glossary/teacher-model.html"),  # aliases
-        *(f"schemas/{kind}.json" for kind in ("index", "pattern", "term", "claims", "criteria", "record")),
+        *(f"schemas/{kind}.json" for kind in ("index", "pattern", "term", "claims", "criteria", "prices", "record")),
         *(f"schemas/source/{kind}.json" for kind in ("pattern", "term", "references", "vocabulary", "claims")),
         "records/made-up.json",
         "records/own/made-up.json",
