@@ -139,7 +139,7 @@ def navigation(catalogue: Catalogue) -> list[Any]:
         {"Home": "index.md"},
         {"Choose": "choose.md"},
         {"Patterns": ["patterns/index.md", *overviews, *patterns]},
-        {"Glossary": ["glossary/index.md"]},
+        {"Glossary": "glossary/index.md"},
         *([{"Claims": "claims.md"}] if catalogue.claims else []),
         {"References": "references.md"},
     ]

@@ -1,0 +1,32 @@
+/* What Material for MkDocs (MIT licence) and Zensical write into each page as three inline scripts, as one file, so that
+   the page's policy need allow no inline script. The partials of site_overrides/theme name the part that is due. */
+({
+  /** In the head: where the reader's choices are kept. */
+  base() {
+    window.__md_scope = new URL("..", document.currentScript.src) // the site's root, from assets/
+    window.__md_hash = text => [...text].reduce((hash, c) => (hash << 5) - hash + c.charCodeAt(0), 0)
+    window.__md_get = (key, store = localStorage, scope = __md_scope) => JSON.parse(store.getItem(`${scope.pathname}.${key}`))
+    window.__md_set = (key, value, store = localStorage, scope = __md_scope) => {
+      try { store.setItem(`${scope.pathname}.${key}`, JSON.stringify(value)) } catch { /* the reader allows no storage */ }
+    }
+  },
+
+  /** In the header, before anything is drawn: the colours that were chosen. */
+  palette() {
+    for (const [key, value] of Object.entries(__md_get("__palette")?.color ?? {})) {
+      document.body.setAttribute(`data-md-color-${key}`, value)
+    }
+  },
+
+  /** After the content: the tab that the address names, and names for what the theme leaves without one. */
+  content() {
+    const tab = document.getElementById(location.hash.slice(1))
+    if (tab?.name?.startsWith("__tabbed_")) tab.checked = true
+    document.querySelector(".md-search").ariaLabel = "Search"
+    for (const label of document.querySelectorAll(".md-nav__container > label")) {
+      label.ariaLabel = label.previousElementSibling.textContent.trim()
+    }
+    const unmark = () => document.querySelectorAll(".md-code__nav").forEach(nav => nav.role = "none") // a button, no navigation
+    new MutationObserver(unmark).observe(document.querySelector("article"), { childList: true, subtree: true })
+  },
+})[document.currentScript.dataset.part]()
