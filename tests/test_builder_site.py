@@ -111,7 +111,7 @@ def test_real_site_links_to_what_machines_read(real: Path) -> None:
         text = path.read_text("utf-8")
         if 'http-equiv="refresh"' in text:
             continue
-        for link in re.findall(r'<link rel="alternate"[^>]*>', text):
+        for link in re.findall(r'<link rel="alternate alternate"[^>]*>', text):
             name = path.relative_to(real).as_posix()
             kinds.setdefault(name, []).append(re.search(r'type="([^"]+)"', link)[1])
             address = re.search(r'href="([^"]+)"', link)[1]

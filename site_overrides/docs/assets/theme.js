@@ -24,9 +24,16 @@
     if (tab?.name?.startsWith("__tabbed_")) tab.checked = true
     document.querySelector(".md-search").ariaLabel = "Search"
     for (const label of document.querySelectorAll(".md-nav__container > label")) {
-      label.ariaLabel = label.previousElementSibling.textContent.trim()
+      label.ariaLabel = `Pages: ${label.previousElementSibling.textContent.trim()}`
     }
-    const unmark = () => document.querySelectorAll(".md-code__nav").forEach(nav => nav.role = "none") // a button, no navigation
-    new MutationObserver(unmark).observe(document.querySelector("article"), { childList: true, subtree: true })
+    const mend = () => {
+      for (const nav of document.querySelectorAll(".md-code__nav")) nav.role = "none" // it holds a button and leads nowhere
+      for (const frame of document.querySelectorAll(".md-typeset__scrollwrap:not([tabindex])")) {
+        frame.tabIndex = 0 // so that keys can scroll a wide table
+        frame.role = "group"
+        frame.ariaLabel = frame.querySelector("caption")?.textContent ?? "Table"
+      }
+    }
+    new MutationObserver(mend).observe(document.querySelector("article"), { childList: true, subtree: true })
   },
 })[document.currentScript.dataset.part]()
