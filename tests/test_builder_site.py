@@ -74,16 +74,6 @@ def assets_of(root: Path) -> list[Path]:
     return [path for path in (root / "site_overrides/docs").rglob("*") if path.is_file()]
 
 
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The real site, built strictly."""
-    out = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(out)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return out
-
-
 def test_real_site_asks_nothing_of_third_parties(real: Path) -> None:
     loading = re.compile(
         r"""<(?:script|img|iframe|source|video|audio)\b[^>]*\bsrc=["']?(?:https?:)?//|<link\b[^>]*>|@import|url\(\s*["']?(?:https?:)?//"""

@@ -11,11 +11,13 @@
     }
   },
 
-  /** In the header, before anything is drawn: the colours that were chosen. */
+  /** In the header, before anything is drawn: the colours that were chosen, or else those of the system. */
   palette() {
-    for (const [key, value] of Object.entries(__md_get("__palette")?.color ?? {})) {
-      document.body.setAttribute(`data-md-color-${key}`, value)
-    }
+    const chosen = __md_get("__palette")?.color?.media
+    const fits = ({ dataset: { mdColorMedia: media } }) =>
+      /:/.test(chosen) ? media === chosen : /:/.test(media) && matchMedia(media).matches
+    const option = [...document.querySelectorAll("[name=__palette]")].find(fits)
+    if (option) document.body.dataset.mdColorScheme = option.dataset.mdColorScheme
   },
 
   /** After the content: the tab that the address names, and names for what the theme leaves without one. */
