@@ -2,8 +2,8 @@
 
     python benchmarks/site_quality.py [--json FILE]
 
-Builds the site, serves it compressed from this machine and asks Lighthouse (npm, fetched by npx at the version below; it
-needs Node.js 18 or newer) with Chromium about four pages: home, a pattern, the chooser, a term. Its default is a
+Builds the site, serves it compressed from this machine and asks Lighthouse (npm, fetched by npx at the version below;
+it needs Node.js 18 or newer) with Chromium about four pages: home, a pattern, the chooser, a term. Its default is a
 slow phone on a slow network. Take the figures on a machine that does nothing else: a busy one loses points. What
 misses its goal is marked, and the status is 1.
 """
@@ -86,7 +86,7 @@ def main() -> int:
 
 
 def audit(address: str, chromium: str, scratch: Path) -> dict[str, Any]:
-    """One page's scores, weight in KiB, layout shift, and the audits that cost points or were not applicable to none."""
+    """One page's scores, its weight in KiB with all that it loads, its layout shift, and what cost points."""
     out = scratch / "report.json"
     command = ["npx", "--yes", LIGHTHOUSE, address, "--quiet", "--output=json", f"--output-path={out}"]
     command += [f"--only-categories={','.join(CATEGORIES)}", f"--chrome-flags={SWITCHES}"]

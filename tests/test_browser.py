@@ -27,16 +27,16 @@ from playwright.sync_api import Browser, Locator, Page, expect  # noqa: E402
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(
     not CHROMIUM,
-    reason="no Chromium on the PATH, so no page is opened in a browser; on Debian: apt-get install chromium",
+    reason="no Chromium is installed, so no page is opened in one; on Debian: apt-get install chromium",
 )
 SWITCHES = "--disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update"
 DESKTOP, PHONE, ZOOMED = (1280, 800), (390, 844), (320, 640)  # the last is a desktop at 400%
 CATALOGUE = load(ROOT)[0]
-PAGES = sorted(  # every page that is one of its kind, and one of each other kind
-    name.replace(".md", ".html")
-    for name in render(CATALOGUE)
-    if name.endswith(".md") and (not name.startswith(("patterns/", "glossary/")) or name.endswith("/index.md"))
-) + ["patterns/sequence-level.html", "glossary/temperature.html", "404.html"]
+MANY = re.compile(r"(patterns|glossary)/(?!index\.md)")
+PAGES = [  # one of each kind
+    *(name.replace(".md", ".html") for name in render(CATALOGUE) if name.endswith(".md") and not MANY.match(name)),
+    *("patterns/sequence-level.html", "glossary/temperature.html", "404.html"),
+]
 
 
 # ------------------------------------------------------------------------------------------------- a browser
@@ -172,7 +172,8 @@ def test_policy_stops_what_a_page_does_not_need(http: str, opened: Open) -> None
     page.evaluate("""async () => {
         window.stopped = []
         document.addEventListener("securitypolicyviolation", event => stopped.push(event.effectiveDirective))
-        document.body.insertAdjacentHTML("beforeend", "<p id=marked style='color: red' onclick='window.ran = true'>x</p>")
+        const hostile = "<p id=marked style='color: red' onclick='window.ran = true'>x</p>"
+        document.body.insertAdjacentHTML("beforeend", hostile)
         document.body.append(Object.assign(document.createElement("script"), { textContent: "window.ran = true" }))
         document.body.append(Object.assign(new Image(), { src: "https://example.org/pixel.png" }))
         await fetch("https://example.org/").catch(() => {})
