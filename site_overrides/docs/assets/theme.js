@@ -26,7 +26,8 @@
     if (tab?.name?.startsWith("__tabbed_")) tab.checked = true
     document.querySelector(".md-search").ariaLabel = "Search"
     for (const label of document.querySelectorAll(".md-nav__container > label")) {
-      label.ariaLabel = `Pages: ${label.previousElementSibling.textContent.trim()}`
+      const name = `Pages: ${label.previousElementSibling.textContent.trim()}`
+      label.append(Object.assign(document.createElement("span"), { className: "dp-unseen", textContent: name }))
     }
     const mend = () => {
       for (const nav of document.querySelectorAll(".md-code__nav")) nav.role = "none" // it holds a button and leads nowhere
