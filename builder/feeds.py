@@ -105,6 +105,8 @@ def redirect(catalogue: Catalogue, page: str) -> str:
     title, target = escape(plain(name)), f"{slug}.html"
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:">\n'
+        '<link rel="icon" href="data:,">\n'
         f"<title>{title}</title>\n"
         f'<link rel="canonical" href="{escape(page_url(catalogue, page))}">\n'
         f'<meta http-equiv="refresh" content="0; url={target}">\n'

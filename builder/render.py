@@ -160,7 +160,7 @@ def navigation(catalogue: Catalogue) -> list[Any]:
         {"Break-even": "payback.md"},
         {"Patterns": ["patterns/index.md", *overviews, *patterns]},
         {"Results": "results.md"},
-        {"Glossary": ["glossary/index.md"]},
+        {"Glossary": "glossary/index.md"},
         *([{"Claims": "claims.md"}] if catalogue.claims else []),
         {"References": "references.md"},
     ]

@@ -1,7 +1,9 @@
-"""A tiny instruction-tuned model for every test that needs one: its own tokenizer, four layers, no download."""
+"""What tests of several files share: a tiny model to train, the built site, servers of their own."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -61,6 +63,16 @@ def tiny(tmp_path_factory) -> Path:
     rows = [row(tokenizer, ClinicalSummary.instruction, note.prompt, note.reference) for note in notes]
     train(model, tokenizer, rows, TrainConfig(steps=60, learning_rate=5e-3), folder)
     return folder / "model"
+
+
+@pytest.fixture(scope="session")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real site, built strictly."""
+    out = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(out)]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return out
 
 
 @pytest.fixture

@@ -1,0 +1,42 @@
+/* What Material for MkDocs (MIT licence) and Zensical write into each page as three inline scripts, as one file, so that
+   the page's policy need allow no inline script. The partials of site_overrides/theme name the part that is due. */
+({
+  /** In the head: where the reader's choices are kept. */
+  base() {
+    window.__md_scope = new URL("..", document.currentScript.src) // the site's root, from assets/
+    window.__md_hash = text => [...text].reduce((hash, c) => (hash << 5) - hash + c.charCodeAt(0), 0)
+    window.__md_get = (key, store = localStorage, scope = __md_scope) => JSON.parse(store.getItem(`${scope.pathname}.${key}`))
+    window.__md_set = (key, value, store = localStorage, scope = __md_scope) => {
+      try { store.setItem(`${scope.pathname}.${key}`, JSON.stringify(value)) } catch { /* the reader allows no storage */ }
+    }
+  },
+
+  /** In the header, before anything is drawn: the colours that were chosen, or else those of the system. */
+  palette() {
+    const chosen = __md_get("__palette")?.color?.media
+    const fits = ({ dataset: { mdColorMedia: media } }) =>
+      /:/.test(chosen) ? media === chosen : /:/.test(media) && matchMedia(media).matches
+    const option = [...document.querySelectorAll("[name=__palette]")].find(fits)
+    if (option) document.body.dataset.mdColorScheme = option.dataset.mdColorScheme
+  },
+
+  /** After the content: the tab that the address names, and names for what the theme leaves without one. */
+  content() {
+    const tab = document.getElementById(location.hash.slice(1))
+    if (tab?.name?.startsWith("__tabbed_")) tab.checked = true
+    document.querySelector(".md-search").ariaLabel = "Search"
+    for (const label of document.querySelectorAll(".md-nav__container > label")) {
+      const name = `Pages: ${label.previousElementSibling.textContent.trim()}`
+      label.append(Object.assign(document.createElement("span"), { className: "dp-unseen", textContent: name }))
+    }
+    const mend = () => {
+      for (const nav of document.querySelectorAll(".md-code__nav")) nav.role = "none" // it holds a button and leads nowhere
+      for (const frame of document.querySelectorAll(".md-typeset__scrollwrap:not([tabindex])")) {
+        frame.tabIndex = 0 // so that keys can scroll a wide table
+        frame.role = "group"
+        frame.ariaLabel = frame.querySelector("caption")?.textContent ?? "Table"
+      }
+    }
+    new MutationObserver(mend).observe(document.querySelector("article"), { childList: true, subtree: true })
+  },
+})[document.currentScript.dataset.part]()

@@ -1,0 +1,479 @@
+"""The site as a person uses it, in Chromium: phone and desktop, light and dark, with and without scripts, over http and
+from disk. Whatever a test opens, it fails if the page asked another host for anything, went against its own policy or
+put an error on the console."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from builder_samples import ROOT, load
+
+from builder.prose import plain
+from builder.render import render
+from implementations.registry import PLATFORMS
+
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed; `pip install -e '.[dev]'`")
+from axe_playwright_python.base import AXE_SCRIPT  # noqa: E402
+from playwright.sync_api import Browser, Locator, Page, expect  # noqa: E402
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(
+    not CHROMIUM,
+    reason="no Chromium is installed, so no page is opened in one; on Debian: apt-get install chromium",
+)
+SWITCHES = "--disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update"
+DESKTOP, PHONE, ZOOMED = (1280, 800), (390, 844), (320, 640)  # the last is a desktop at 400%
+CATALOGUE = load(ROOT)[0]
+MANY = re.compile(r"(patterns|glossary)/(?!index\.md)")
+PAGES = [  # one of each kind
+    *(name.replace(".md", ".html") for name in render(CATALOGUE) if name.endswith(".md") and not MANY.match(name)),
+    *("patterns/sequence-level.html", "glossary/temperature.html", "404.html"),
+]
+
+
+# ------------------------------------------------------------------------------------------------- a browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(
+            executable_path=CHROMIUM, chromium_sandbox=False, args=[*SWITCHES.split(), "--disable-sync"]
+        )
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def http(real: Path) -> Iterator[str]:
+    """The address of the site on a server of this machine."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(real))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.fixture(params=["http", "disk"])
+def address(request: pytest.FixtureRequest, real: Path) -> str:
+    """The address of the site, on a server and then from disk."""
+    return request.getfixturevalue("http") if request.param == "http" else f"{real.as_uri()}/"
+
+
+Open = Callable[..., Page]
+
+
+@pytest.fixture
+def opened(browser: Browser) -> Iterator[Open]:
+    """Opens an address in a browser that nobody has used before."""
+    contexts, troubles = [], []
+
+    def open_(
+        address: str, size: tuple[int, int] = DESKTOP, scheme: str = "light", scripts: bool = True, **options: object
+    ) -> Page:
+        context = browser.new_context(
+            viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, java_script_enabled=scripts, **options
+        )
+        contexts.append(context)
+        context.set_default_timeout(10_000)
+        page = context.new_page()
+        home = re.match(r"http://[^/]+/|file:///", address)[0]
+        own = (home, "data:", "blob:", "about:")
+        page.on("request", lambda r: None if r.url.startswith(own) else troubles.append(f"asked for {r.url}"))
+        page.on("console", lambda m: troubles.append(f"{m.type}: {m.text}") if m.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: troubles.append(f"error: {error}"))
+        page.goto(address)
+        return page
+
+    open_.troubles = troubles
+    yield open_
+    for context in contexts:
+        context.close()
+    assert not troubles
+
+
+def wide(page: Page) -> int:
+    """How far the page reaches beyond the window, in pixels."""
+    return page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+
+
+def violations(page: Page, rules: list[str] | None = None) -> list[str]:
+    options = {"resultTypes": ["violations"], **({"runOnly": rules} if rules else {})}
+    found = page.evaluate(f"axe.run({json.dumps(options)}).then(result => result.violations)")
+    return [f"{v['id']}: {node['target']}: {node['failureSummary']}" for v in found for node in v["nodes"]]
+
+
+def titles(items: Locator) -> list[str]:
+    return [text.strip() for text in items.all_inner_texts()]
+
+
+# ------------------------------------------------------------------------------------------------ every page
+
+
+SCHEMES = {"light": "default", "dark": "slate"}
+COLOURS = ["color-contrast", "link-in-text-block"]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_kind_of_page_is_sound(name: str, http: str, opened: Open) -> None:
+    """Never wider than the window; and axe finds nothing, by all rules on a light desktop and a dark phone, by those
+    about colours on the other two as well."""
+    page = opened(http + name)
+    page.evaluate(AXE_SCRIPT)
+    assert page.locator("h1").count() == 1
+    for size, scheme, rules in (
+        (DESKTOP, "light", None),
+        (DESKTOP, "dark", COLOURS),
+        (PHONE, "dark", None),
+        (PHONE, "light", COLOURS),
+    ):
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        page.emulate_media(color_scheme=scheme)
+        expect(page.locator("body")).to_have_attribute("data-md-color-scheme", SCHEMES[scheme])
+        page.wait_for_timeout(300)  # the theme's transitions of colours end
+        assert wide(page) == 0
+        assert violations(page, rules) == [], (size, scheme)
+    page.set_viewport_size({"width": ZOOMED[0], "height": ZOOMED[1]})
+    assert wide(page) == 0
+
+
+def test_axe_finds_what_is_wrong(http: str, opened: Open) -> None:
+    page = opened(http)
+    page.evaluate(AXE_SCRIPT)
+    page.evaluate("document.querySelector('article').insertAdjacentHTML('beforeend', '<img src=assets/mark.svg>')")
+    assert [v.split(":")[0] for v in violations(page)] == ["image-alt"]
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "plain"])
+def test_every_kind_of_page_opens_from_disk(scripts: bool, real: Path, opened: Open) -> None:
+    for name in PAGES:
+        if name != "404.html":  # that one is for servers: its addresses begin at their root
+            page = opened(f"{real.as_uri()}/{name}", PHONE, "dark", scripts)
+            assert page.locator("h1").is_visible()
+            assert page.locator("body").evaluate("e => getComputedStyle(e).fontFamily") != "serif", "no style"
+            assert wide(page) == 0, name
+            page.close()
+
+
+def test_policy_stops_what_a_page_does_not_need(http: str, opened: Open) -> None:
+    page = opened(http)
+    page.evaluate("""async () => {
+        window.stopped = []
+        document.addEventListener("securitypolicyviolation", event => stopped.push(event.effectiveDirective))
+        const hostile = "<p id=marked style='color: red' onclick='window.ran = true'>x</p>"
+        document.body.insertAdjacentHTML("beforeend", hostile)
+        document.body.append(Object.assign(document.createElement("script"), { textContent: "window.ran = true" }))
+        document.body.append(Object.assign(new Image(), { src: "https://example.org/pixel.png" }))
+        await fetch("https://example.org/").catch(() => {})
+        document.getElementById("marked").click()
+    }""")
+    page.wait_for_function("stopped.length >= 5")
+    kinds = {"script-src-elem", "script-src-attr", "style-src-attr", "img-src", "connect-src"}
+    assert set(page.evaluate("stopped")) == kinds
+    assert page.evaluate("window.ran") is None
+    assert len(opened.troubles) >= len(kinds)  # every test fails of such
+    opened.troubles.clear()
+
+
+def test_every_page_carries_the_policy(real: Path) -> None:
+    for path in real.rglob("*.html"):
+        head = path.read_text("utf-8").split("</head>")[0]
+        policy = re.search(r'<meta http-equiv="Content-Security-Policy" content="([^"]+)">', head)
+        assert policy and "default-src 'none'" in policy[1] and "unsafe" not in policy[1], path
+        loads = [m.start() for m in re.finditer(r"<(?:script|link|style)\b", head)]
+        assert policy.start() < min(loads, default=policy.start() + 1), path
+
+
+def test_another_name_leads_to_the_page(real: Path, http: str, opened: Open) -> None:
+    redirect = next(p for p in sorted(real.glob("glossary/*.html")) if 'http-equiv="refresh"' in p.read_text("utf-8"))
+    page = opened(f"{http}glossary/{redirect.name}")
+    page.wait_for_url(lambda url: not url.endswith(redirect.name))
+    assert page.locator("h1").inner_text()
+
+
+# --------------------------------------------------------------------------------------------------- chooser
+
+
+def test_chooser_ranks_explains_and_can_be_shared(address: str, opened: Open) -> None:
+    page = opened(f"{address}choose.html")
+    fits = page.locator("#dp-ranking .dp-fit__title")
+    assert fits.count() == len(CATALOGUE.patterns)
+    assert page.locator("#dp-choose fieldset").count() <= 7
+
+    page.get_by_label("Its answers and nothing else").check()
+    assert "teacher_access=" in page.url
+    expect(page.locator("#dp-state")).to_contain_text("1 of ")
+    first = page.locator("#dp-ranking .dp-fit").first
+    reason = first.locator(".dp-fit__reason").first
+    assert first.locator("details").get_attribute("open") is not None
+    expect(reason).to_contain_text("Its answers and nothing else")
+
+    told = titles(fits)
+    again = opened(page.url, PHONE, "dark")
+    assert titles(again.locator("#dp-ranking .dp-fit__title")) == told
+    assert again.get_by_label("Its answers and nothing else").is_checked()
+
+    reason.get_by_role("link").last.click()
+    page.wait_for_url(re.compile(r"/patterns/[\w-]+\.html#when-(not-)?to-use-\d+$"))
+    page.go_back()
+    page.get_by_role("button", name="Start again").click()
+    expect(page.locator("#dp-state")).to_have_text("Nothing answered yet.")
+    assert "?" not in page.url
+
+
+def test_chooser_without_scripts_is_its_tables(address: str, opened: Open) -> None:
+    page = opened(f"{address}choose.html", scripts=False)
+    assert not page.locator("#dp-choose").is_visible()
+    assert page.locator("noscript p").is_visible()
+    tables = page.locator("table.dp-criteria")
+    assert tables.count() == len(CATALOGUE.vocabulary.dimensions)
+    assert tables.first.locator("tbody tr").count() == len(CATALOGUE.patterns)
+
+
+# ---------------------------------------------------------------------------------------- tables of patterns
+
+
+def test_table_is_filtered_sorted_and_shared(address: str, opened: Open) -> None:
+    page = opened(f"{address}patterns/index.html")
+    rows = page.locator("#dp-patterns tbody tr")
+    names = rows.locator("visible=true").locator("th a").first.locator("xpath=ancestor::tbody//tr[not(@hidden)]/th/a")
+    every = titles(names)
+    assert len(every) == len(CATALOGUE.patterns)
+
+    page.get_by_label("Needs at most").select_option("text")
+    text_only = titles(names)
+    assert 0 < len(text_only) < len(every)
+    expect(page.locator("#dp-count")).to_have_text(f"{len(text_only)} of {len(every)} patterns")
+    page.get_by_label("Order").select_option("kept")
+    assert page.url.endswith("?needs=text&sort=kept")
+    kept = [float(row.get_attribute("data-kept") or -1) for row in rows.all() if row.is_visible()]
+    assert kept == sorted(kept, reverse=True)
+
+    again = opened(page.url, PHONE, "dark")
+    assert titles(again.locator("#dp-patterns tbody tr:not([hidden]) th a")) == titles(names)
+    page.get_by_role("button", name="Show all").click()
+    expect(page.locator("#dp-count")).to_have_text(f"{len(every)} of {len(every)} patterns")
+    assert titles(names) == every and "?" not in page.url
+
+
+def test_table_without_scripts_has_every_row_and_no_form(address: str, opened: Open) -> None:
+    page = opened(f"{address}patterns/index.html", scripts=False)
+    assert not page.locator("#dp-filter").is_visible()
+    rows = page.locator("#dp-patterns tbody tr").all()
+    assert len(rows) == len(CATALOGUE.patterns) and all(row.is_visible() for row in rows)
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "plain"])
+def test_matrix_leads_to_the_command(scripts: bool, address: str, opened: Open) -> None:
+    """From disk and without scripts the tab is the first one: only a script can read the address."""
+    page = opened(f"{address}matrix.html", scripts=scripts)
+    cells = page.locator(".dp-matrix tbody td")
+    assert cells.count() == len(CATALOGUE.patterns) * len(PLATFORMS)
+    assert set(titles(cells)) <= {"direct", "bridged", "not yet"} and "bridged" in titles(cells)
+    page.get_by_role("link", name="Response-based distillation on Claude: bridged").click()
+    page.wait_for_url(re.compile(r"/patterns/response-based\.html#__tabbed_1_\d$"))
+    command = page.locator(".tabbed-block:visible .highlight code").first.inner_text()
+    assert "distill" in command and ("claude:" in command or not scripts)
+
+
+def test_compare_shows_up_to_four_and_can_be_shared(address: str, opened: Open) -> None:
+    page = opened(f"{address}compare.html")
+    heads = page.locator("#dp-side thead th:not([hidden])")
+    assert heads.count() == len(CATALOGUE.patterns)
+    boxes = page.locator("#dp-compare [name=pattern]")
+    chosen = [boxes.nth(i).get_attribute("value") for i in range(4)]
+    for i in range(4):
+        boxes.nth(i).check()
+    assert [h.get_attribute("data-pattern") for h in heads.all()] == chosen
+    assert boxes.nth(4).is_disabled() and page.url.count("pattern=") == 4
+    assert page.locator("#dp-side tbody tr").first.locator("td:not([hidden])").count() == 4
+
+    again = opened(page.url, PHONE, "dark")
+    assert titles(again.locator("#dp-side thead th:not([hidden])")) == titles(heads)
+    page.get_by_role("button", name="Show all").click()
+    expect(page.locator("#dp-count")).to_have_text(f"all {len(CATALOGUE.patterns)} shown")
+    assert heads.count() == len(CATALOGUE.patterns)
+
+
+def test_relations_are_drawn_and_listed(address: str, opened: Open) -> None:
+    page = opened(f"{address}relations.html", scripts=False)
+    maps = page.locator(".dp-diagram--map svg[role=img]")
+    assert maps.count() >= 3
+    for drawn in maps.all():
+        assert drawn.is_visible() and " " in drawn.get_attribute("aria-label")
+    page.locator(".dp-related").get_by_role("link").first.click()
+    page.wait_for_url(re.compile(r"/patterns/[\w-]+\.html$"))
+
+
+# ---------------------------------------------------------------------------------------- search and glossary
+
+
+@pytest.mark.parametrize(
+    ("words", "page_found"),
+    [
+        ("production logs", "patterns/production-logs.html"),  # a title
+        ("teacher-written fine-tuning data", "patterns/sequence-level.html"),  # another name of a pattern
+        ("temperature", "glossary/temperature.html"),  # a term
+        ("dark knowledge", None),  # another name of a term, or its own page
+    ],
+)
+def test_search_has_titles_aliases_and_terms_first(
+    words: str, page_found: str | None, address: str, opened: Open
+) -> None:
+    page = opened(f"{address}index.html")
+    page.keyboard.press("/")
+    expect(page.locator(".md-search-result__meta")).to_have_text("Type to start searching")
+    page.keyboard.type(words)
+    first = page.locator(".md-search-result__item").first.locator("a").first
+    found = page_found or next(
+        f"glossary/{slug}.html"
+        for slug, term in CATALOGUE.terms.items()
+        if words in (plain(term.term).lower(), *(alias.lower() for alias in term.aliases))
+    )
+    expect(first).to_have_attribute("href", re.compile(re.escape(found)))
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(re.escape(found)))
+
+
+def test_a_term_tells_its_meaning_to_pointer_and_keys(address: str, opened: Open) -> None:
+    page = opened(f"{address}patterns/sequence-level.html")
+    link = page.locator("article a[href*='glossary/teacher-model.html']").first
+    meaning = plain(CATALOGUE.terms["teacher-model"].short)
+    tooltip = page.get_by_role("tooltip")
+    link.scroll_into_view_if_needed()
+    link.hover()
+    expect(tooltip).to_contain_text(meaning)
+    page.mouse.move(0, 0)
+    expect(tooltip).to_have_count(0)
+    link.focus()
+    expect(tooltip).to_contain_text(meaning)
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("teacher-model"))
+
+    plain_page = opened(f"{address}patterns/sequence-level.html", scripts=False)
+    assert plain_page.locator("article a[href*='teacher-model.html']").first.get_attribute("title") == meaning
+
+
+def test_code_is_copied(http: str, opened: Open) -> None:
+    page = opened(f"{http}patterns/sequence-level.html", permissions=["clipboard-read", "clipboard-write"])
+    block = page.locator(".tabbed-block:visible .highlight").first
+    block.scroll_into_view_if_needed()
+    block.locator("[data-md-type=copy]").click()
+    expect(page.get_by_text("Copied to clipboard")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()").strip() == block.locator("code").inner_text().strip()
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "plain"])
+def test_every_platform_has_its_tab(scripts: bool, address: str, opened: Open) -> None:
+    page = opened(f"{address}patterns/sequence-level.html", PHONE, scripts=scripts)
+    tabs = page.locator(".tabbed-set").first
+    for platform in PLATFORMS.values():
+        tabs.locator(".tabbed-labels > label", has_text=platform.title).click()
+        block = tabs.locator(".tabbed-block:visible")
+        assert block.count() == 1
+        assert "distill" in block.inner_text()
+
+
+# -------------------------------------------------------------------------------------------------- keyboard
+
+
+def test_keys_alone_are_enough(http: str, opened: Open) -> None:
+    """To the content, through the chooser and to the page of the first pattern."""
+    page = opened(f"{http}choose.html")
+    page.keyboard.press("Tab")
+    expect(page.locator(".md-skip")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("#"))
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('article') !== null")
+
+    radio = page.locator("#dp-choose input").first
+    radio.focus()
+    page.keyboard.press("ArrowDown")
+    assert "=" in page.url
+    why = page.locator("#dp-ranking summary").first
+    before = page.locator("#dp-ranking details").first.get_attribute("open")
+    why.focus()
+    page.keyboard.press("Enter")
+    assert page.locator("#dp-ranking details").first.get_attribute("open") != before
+    page.locator("#dp-ranking .dp-fit__title a").first.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("patterns/"))
+
+
+SEEN = """() => {
+  const at = document.activeElement
+  if (at.closest(".md-search")) return at.name // it unfolds, and stays so
+  const near = [at, at.parentElement, at.nextElementSibling, ...(at.labels ?? [])].filter(Boolean)
+  const looks = () => near.map(getComputedStyle).map(
+    s => [s.outline, s.color, s.background, s.boxShadow, s.border, s.opacity, s.display, s.transform].join()).join()
+  const focused = looks()
+  at.blur()
+  const same = looks() === focused
+  at.focus({ focusVisible: true })
+  return same ? `not seen: ${at.outerHTML}` : at.textContent + at.ariaLabel + at.name + at.value
+}"""
+
+
+@pytest.mark.parametrize("name", ["choose.html", "patterns/index.html", "patterns/sequence-level.html"])
+def test_focus_is_always_seen(name: str, http: str, opened: Open) -> None:
+    """Wherever Tab leads, the element, its label or what is around it looks other than when the focus is taken away."""
+    page = opened(http + name)
+    page.evaluate("document.styleSheets[0].insertRule('* { transition: none !important }')")
+    stops = set()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        stops.add(page.evaluate(SEEN))
+    assert not [stop for stop in stops if stop.startswith("not seen")]
+    assert len(stops) > 20
+
+
+# ---------------------------------------------------------------------------------------- colours and paper
+
+
+def test_colours_follow_the_system_and_the_choice_is_kept(address: str, opened: Open) -> None:
+    page = opened(f"{address}index.html", scheme="dark")
+    body = page.locator("body")
+    expect(body).to_have_attribute("data-md-color-scheme", "slate")
+    page.emulate_media(color_scheme="light")
+    expect(body).to_have_attribute("data-md-color-scheme", "default")
+    for _ in ("light", "dark"):
+        page.locator("[data-md-component=palette] label").locator("visible=true").click()
+    expect(body).to_have_attribute("data-md-color-scheme", "slate")
+    page.goto(f"{address}patterns/sequence-level.html", wait_until="commit")
+    page.wait_for_selector("article", state="attached")
+    expect(body).to_have_attribute("data-md-color-scheme", "slate")
+
+
+def test_print_is_dark_on_light_and_leaves_out_what_only_a_screen_can_do(http: str, opened: Open) -> None:
+    page = opened(f"{http}patterns/sequence-level.html", scheme="dark")
+    page.emulate_media(media="print", color_scheme="dark")
+    for part in ("h1", ".dp-lead", ".dp-card__title", ".dp-tag", "article a", "article p", ".dp-diagram__svg text"):
+        look = (
+            page.locator(part)
+            .locator("visible=true")
+            .first.evaluate("e => { const s = getComputedStyle(e); return e.closest('svg') ? s.fill : s.color }")
+        )
+        red, green, blue = (int(float(n)) for n in re.findall(r"[\d.]+", look)[:3])
+        assert 0.2126 * red + 0.7152 * green + 0.0722 * blue < 128, (part, look)
+    assert not page.locator(".md-header").is_visible() and not page.locator(".md-sidebar").first.is_visible()
+    blocks = page.locator(".tabbed-set").first.locator(".tabbed-block")
+    assert all(block.is_visible() for block in blocks.all()) and blocks.count() == len(PLATFORMS)
+    assert len(page.pdf()) > 50_000
+
+    page.goto(f"{http}choose.html")
+    page.emulate_media(media="print")
+    assert not page.locator("#dp-choose").is_visible()
+    assert page.locator("table.dp-criteria").first.is_visible()
