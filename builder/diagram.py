@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from xml.etree import ElementTree as ET
 
 import merm
@@ -21,6 +22,7 @@ ATTRIBUTES = frozenset(
     " dominant-baseline refX refY orient markerWidth markerHeight markerUnits"
     " stroke-dasharray stroke-width".split()
 )
+UNHEEDED = re.compile(r"\s*(click|style|classDef|class|linkStyle|href|%%(?=\{))\b")
 LOCAL = re.compile(r"url\(#([\w-]+)\)")
 
 
@@ -28,10 +30,16 @@ LOCAL = re.compile(r"url\(#([\w-]+)\)")
 class DiagramError:
     line: int
     what: str
+    why: str = "it cannot be drawn"
+    mend: str = "mend the line; it is Mermaid, a flowchart or a sequence diagram"
 
 
 def errors(source: str) -> Iterator[DiagramError]:
-    """What keeps the diagram from being drawn, by line of its source."""
+    """What keeps the diagram from being drawn as it is written, by line of its source."""
+    for number, line in enumerate(source.splitlines(), 1):
+        if match := UNHEEDED.match(line):
+            why = "the site colours diagrams, and they hold no links"
+            yield DiagramError(number, f"`{match[1]}` has no effect", why, "remove the line")
     try:
         _draw(source)
     except Exception as error:  # the renderer raises its own and whatever its layout runs into
@@ -53,6 +61,7 @@ def svg(source: str, name: str, label: str) -> str:
     return re.sub(r"[\[\]{}*_`]", lambda m: f"&#{ord(m[0])};", drawing)  # words of labels, never Markdown
 
 
+@lru_cache(maxsize=1_000)  # the check draws it too, and a preview again at every change
 def _draw(source: str) -> ET.Element:
     text = "\n".join(line for line in source.splitlines() if not line.strip().startswith("%%"))
     root = ET.fromstring(merm.render_diagram(text))
