@@ -25,6 +25,7 @@ from pybtex.database import parse_string
 from builder import linked_data
 from builder.aliases import redirects, slug_of
 from builder.bibliography import bibtex, csl
+from builder.downloads import cells
 from builder.load import Catalogue
 from builder.models import Author, Reference
 from builder.render import render
@@ -154,7 +155,9 @@ def test_index_holds_everything_and_its_addresses_exist(catalogue: Catalogue, pa
     assert entry["when_to_use"][0] == written.when_to_use[0].criterion.model_dump(by_alias=True)
     assert entry["platforms"]["local"] == "direct"
     assert {r["url"] for r in entry["records"]} == {
-        SITE + path for path in pages if path.startswith("records/") and '"sequence-level"' in pages[path]
+        SITE + path
+        for path, text in pages.items()
+        if path.startswith("records/") and json.loads(text)["pattern"] == "sequence-level"
     }
 
 
@@ -185,7 +188,8 @@ def prose_of(text: str) -> str:
 def test_twins_are_plain_and_their_links_are_whole(catalogue: Catalogue, pages: dict[str, str]) -> None:
     found = twins(pages)
     assert len(found) == len(catalogue.patterns) + len(catalogue.terms) + 3
-    files = {SITE + built(path) for path in pages} | {f"{SITE}claims.html#{slug}" for slug in catalogue.claims}
+    files = {SITE + built(path) for path in (*pages, *cells(catalogue))}
+    files |= {f"{SITE}claims.html#{slug}" for slug in catalogue.claims}
     for path, text in found.items():
         assert not re.search(r"(?<!\\)</?[a-z]+[ >]|\{ ?[.#:]|&#?\w+;|\[\[record|\[@", prose_of(text)), path
         assert "\n\n\n" not in text
