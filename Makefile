@@ -22,7 +22,7 @@ test: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/catalogue check
-	$(BIN)/pytest
+	$(BIN)/pytest -n logical --dist loadfile
 
 test-real: $(INSTALLED)
 	$(BIN)/python tests/llama_server.py

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from loopback import Loopback
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # one of several that share the processors; read when torch is imported
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
