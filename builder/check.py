@@ -68,7 +68,7 @@ def _pattern(catalogue: Catalogue, source: Source, slug: str, pattern: Pattern) 
     for error in diagram.errors(pattern.architecture.diagram):
         path = ("architecture", "diagram")
         line, column = source.position(path)
-        yield source.problem(path, error.what, "mend the diagram", at=(line + error.line, column))
+        yield source.problem(path, error.what, error.why, error.mend, at=(line + error.line, column))
     if catalogue.vocabulary:
         yield from _words(catalogue, source, pattern)
         yield from _related(catalogue, source, pattern)
@@ -76,20 +76,30 @@ def _pattern(catalogue: Catalogue, source: Source, slug: str, pattern: Pattern) 
 
 def _stem(source: Source, stem: str, slug: str) -> Iterator[Problem]:
     if slug != stem:
-        yield source.problem(("slug",), f"“{slug}” is not the file's name", f"write {stem}, or rename the file")
+        what, why = f"“{slug}” is not the file's name", "a page has one address"
+        yield source.problem(("slug",), what, why, f"write {stem}, or rename the file")
+    if stem == "index":
+        why = "its page would take the place of the list of all"
+        yield source.problem(("slug",), "“index” is no name for an entry", why, "choose another slug")
 
 
 def _history(source: Source, pattern: Pattern) -> Iterator[Problem]:
     dates = [change.date for change in pattern.history]
     versions = [tuple(map(int, change.version.split("."))) for change in pattern.history]
     if dates != sorted(dates, reverse=True) or versions != sorted(set(versions), reverse=True):
-        yield source.problem(("history",), "not in order", "put the newest version first, each with its own number")
+        mend = "put the newest version first, each with its own number"
+        yield source.problem(("history",), "not in order", "the first is shown as the newest", mend)
     elif pattern.updated != dates[0]:
         mend = "make both the day of the newest change"
-        yield source.problem(("updated",), f"{pattern.updated}, but history's newest entry is of {dates[0]}", mend)
+        what = f"{pattern.updated}, but history's newest entry is of {dates[0]}"
+        yield source.problem(("updated",), what, DAYS, mend)
     elif pattern.created != dates[-1]:
         mend = "make both the day of the first version"
-        yield source.problem(("created",), f"{pattern.created}, but history's oldest entry is of {dates[-1]}", mend)
+        what = f"{pattern.created}, but history's oldest entry is of {dates[-1]}"
+        yield source.problem(("created",), what, DAYS, mend)
+
+
+DAYS = "the feed and the sitemap go by these days"
 
 
 def _platforms(source: Source, pattern: Pattern) -> Iterator[Problem]:
@@ -97,10 +107,11 @@ def _platforms(source: Source, pattern: Pattern) -> Iterator[Problem]:
     for slug in pattern.implementation.platforms:
         if slug not in PLATFORMS:
             at = source.keys.get((*path, slug))
-            yield source.problem((*path, slug), "unknown platform", _choose(slug, PLATFORMS), at=at)
+            why = "platforms are those of implementations/registry.py"
+            yield source.problem((*path, slug), "unknown platform", why, _choose(slug, PLATFORMS), at=at)
     for slug in PLATFORMS.keys() - pattern.implementation.platforms.keys():
         mend = f"add what a reader with a teacher on {PLATFORMS[slug].title} must know"
-        yield source.problem((*path, slug), "missing", mend)
+        yield source.problem((*path, slug), "missing", "every platform has its part of the page", mend)
 
 
 def _words(catalogue: Catalogue, source: Source, pattern: Pattern) -> Iterator[Problem]:
@@ -111,29 +122,30 @@ def _words(catalogue: Catalogue, source: Source, pattern: Pattern) -> Iterator[P
             here: Path_ = (name, i, "criterion")
             dimension = words.dimensions.get(item.criterion.dimension)
             if dimension is None:
-                yield _unknown(source, (*here, "dimension"), item.criterion.dimension, words.dimensions)
+                yield _unknown(source, (*here, "dimension"), item.criterion.dimension, words.dimensions, WORDS)
                 continue
             for j, value in enumerate(item.criterion.values):
                 if value not in dimension.values:
-                    yield _unknown(source, (*here, "in", j), value, dimension.values)
+                    yield _unknown(source, (*here, "in", j), value, dimension.values, WORDS)
     for name, good in (("advantages", True), ("disadvantages", False)):
         for i, item in enumerate(getattr(pattern.tradeoffs, name)):
             here = ("tradeoffs", name, i)
             axis = words.axes.get(item.axis)
             if axis is None:
-                yield _unknown(source, (*here, "axis"), item.axis, words.axes)
+                yield _unknown(source, (*here, "axis"), item.axis, words.axes, WORDS)
             elif (item.direction == axis.better) != good:
                 kind = "an advantage" if not good else "a disadvantage"
                 what = f"{item.axis} going {item.direction} is {kind}"
                 other = Direction.DOWN if item.direction == Direction.UP else Direction.UP
                 mend = f"write {other}, or move the entry"
-                yield source.problem((*here, "direction"), what, mend)
+                yield source.problem((*here, "direction"), what, "the axis says which way is better", mend)
     for i, case in enumerate(pattern.use_cases):
         if case.domain not in words.domains:
-            yield _unknown(source, ("use_cases", i, "domain"), case.domain, words.domains)
+            yield _unknown(source, ("use_cases", i, "domain"), case.domain, words.domains, WORDS)
     for domain in ("healthcare", "general"):
         if domain in words.domains and domain not in {case.domain for case in pattern.use_cases}:
-            yield source.problem(("use_cases",), f"none has the domain {domain}", "add one")
+            what, why = f"none has the domain {domain}", "every pattern has one that readers can compare"
+            yield source.problem(("use_cases",), what, why, f"add a case with `domain: {domain}`")
 
 
 def _related(catalogue: Catalogue, source: Source, pattern: Pattern) -> Iterator[Problem]:
@@ -142,14 +154,20 @@ def _related(catalogue: Catalogue, source: Source, pattern: Pattern) -> Iterator
     known = _patterns(catalogue)
     for i, item in enumerate(pattern.related):
         if item.slug == pattern.slug:
-            yield source.problem(("related", i, "slug"), "the pattern itself", "name another pattern")
+            yield source.problem(("related", i, "slug"), "the pattern itself", SELF, "name another pattern")
         elif item.slug not in known:
-            yield _unknown(source, ("related", i, "slug"), item.slug, known)
+            yield _unknown(source, ("related", i, "slug"), item.slug, known, NOWHERE)
         if item.relation not in words.relations:
-            yield _unknown(source, ("related", i, "relation"), item.relation, words.relations)
+            yield _unknown(source, ("related", i, "relation"), item.relation, words.relations, WORDS)
     if pattern.slug in words.planned:
         where = catalogue.sources[VOCABULARY]
-        yield where.problem(("planned", pattern.slug), "is planned no longer: it has a page", "remove it here")
+        why = "it would be listed twice"
+        yield where.problem(("planned", pattern.slug), "is planned no longer: it has a page", why, "remove it here")
+
+
+WORDS = f"only the words of {VOCABULARY} have a meaning"
+SELF = "the reader is there already"
+NOWHERE = "the link would lead nowhere"
 
 
 def _patterns(catalogue: Catalogue) -> set[str]:
@@ -158,8 +176,8 @@ def _patterns(catalogue: Catalogue) -> set[str]:
     return catalogue.patterns.keys() | catalogue.broken | planned
 
 
-def _unknown(source: Source, path: Path_, given: str, known: Any) -> Problem:
-    return source.problem(path, f"there is no “{given}”", _choose(given, known))
+def _unknown(source: Source, path: Path_, given: str, known: Any, why: str) -> Problem:
+    return source.problem(path, f"there is no “{given}”", why, _choose(given, known))
 
 
 def _choose(given: str, known: Any) -> str:
@@ -176,16 +194,16 @@ def _choose(given: str, known: Any) -> str:
 def _term(catalogue: Catalogue, source: Source, slug: str, term: Term, cited: set[str]) -> Iterator[Problem]:
     yield from _stem(source, slug, term.slug)
     if term.updated < term.created:
-        yield source.problem(("updated",), f"{term.updated} is before created", "write the later day")
+        yield source.problem(("updated",), f"{term.updated} is before created", DAYS, "write the later day")
     if catalogue.vocabulary and term.category not in catalogue.vocabulary.categories:
-        yield _unknown(source, ("category",), term.category, catalogue.vocabulary.categories)
+        yield _unknown(source, ("category",), term.category, catalogue.vocabulary.categories, WORDS)
     pages = catalogue.terms.keys() | catalogue.broken
     for name in ("related", "prerequisites"):
         for i, other in enumerate(getattr(term, name)):
             if other == term.slug:
-                yield source.problem((name, i), "the term itself", "name another term")
+                yield source.problem((name, i), "the term itself", SELF, "name another term")
             elif other not in pages:
-                yield _unknown(source, (name, i), other, pages)
+                yield _unknown(source, (name, i), other, pages, NOWHERE)
     for i, ref in enumerate(term.refs):
         cited.add(ref.reference)
         yield from _work(catalogue, source, ("refs", i), ref.reference, ref.locator)
@@ -204,11 +222,12 @@ def _names(catalogue: Catalogue) -> Iterator[Problem]:
                 name, keys = alias.casefold(), {alias.casefold(), slug_of(alias)} - {""}
                 other = next((owners[key] for key in sorted(keys) if owners.get(key, slug) != slug), None)
                 if other:
+                    what, why = f"“{alias}” is a name of {other}", "a name leads to one page"
                     mend = "remove it" if other == INDEX else "keep it with one of them"
-                    yield source.problem(("aliases", i), f"“{alias}” is a name of {other}", mend)
+                    yield source.problem(("aliases", i), what, why, mend)
                 elif name in own:
                     what = f"“{alias}” is a name of this {KINDS[folder]} already"
-                    yield source.problem(("aliases", i), what, "remove it")
+                    yield source.problem(("aliases", i), what, "once is enough", "remove it")
                 own.add(name)
                 for key in keys:
                     owners.setdefault(key, slug)
@@ -224,17 +243,21 @@ KINDS = {"patterns": "pattern", "glossary": "term"}
 def _claim(catalogue: Catalogue, source: Source, slug: str, claim: Claim) -> Iterator[Problem]:
     """Somebody must be named for a claim and something for its verdict, and its pages must exist."""
     if not _cites(claim.said_by):
-        yield source.problem((slug, "said_by"), "names nobody", "cite whoever says it, [@key, locator]")
+        why, mend = "it may be nobody's claim", "cite whoever says it, [@key, locator]"
+        yield source.problem((slug, "said_by"), "names nobody", why, mend)
     if claim.verdict != Support.UNSOURCED and not _cites(claim.source):
         mend = f"cite it, [@key, locator], or give the verdict “{Support.UNSOURCED}”"
-        yield source.problem((slug, "source"), f"no work is cited for the verdict “{claim.verdict}”", mend)
+        what, why = f"no work is cited for the verdict “{claim.verdict}”", "nobody could check the verdict"
+        yield source.problem((slug, "source"), what, why, mend)
     patterns, terms = _patterns(catalogue), catalogue.terms.keys() | catalogue.broken
     named: list[tuple[Path_, str, Any]] = [
         *((("measured", i, "pattern"), item.pattern, patterns) for i, item in enumerate(claim.measured)),
         *((("patterns", i), name, patterns) for i, name in enumerate(claim.patterns)),
         *((("terms", i), name, terms) for i, name in enumerate(claim.terms)),
     ]
-    yield from (_unknown(source, (slug, *path), name, known) for path, name, known in named if name not in known)
+    for path, name, known in named:
+        if name not in known:
+            yield _unknown(source, (slug, *path), name, known, NOWHERE)
 
 
 def _cites(text: str) -> bool:
@@ -251,19 +274,22 @@ def _records(catalogue: Catalogue) -> Iterator[Problem]:
         file, record = f"{RECORDS}/{measured.name}.json", measured.record
         if record.pattern not in catalogue.patterns.keys() | catalogue.broken:
             mend = f"add patterns/{record.pattern}.yml, or delete the record"
-            yield Problem(file, 1, 1, "pattern", f"there is no pattern “{record.pattern}”", mend)
+            why = "no page would show it"
+            yield Problem(file, 1, 1, "pattern", f"there is no pattern “{record.pattern}”", why, mend)
         elif record.pattern not in RECIPES:
             what = f"no recipe “{record.pattern}” is registered"
-            yield Problem(file, 1, 1, "pattern", what, "add it to implementations/registry.py")
+            why = "nobody could measure it again"
+            yield Problem(file, 1, 1, "pattern", what, why, "add it to implementations/registry.py")
         if record.smoke:
-            yield Problem(file, 1, 1, "smoke", "a smoke run measures nothing", RECORD_MEND)
+            yield Problem(file, 1, 1, "smoke", "a smoke run", "its figures mean nothing", RECORD_MEND)
 
 
 def _unused(catalogue: Catalogue, cited: set[str]) -> Iterator[Problem]:
     source = catalogue.sources.get(REFERENCES)
     for key in catalogue.references.keys() - cited:
         assert source
-        yield source.problem((key,), "nothing cites it", "cite it or remove it", at=source.keys[(key,)])
+        why = "the list holds what the pages rest on"
+        yield source.problem((key,), "nothing cites it", why, "cite it or remove it", at=source.keys[(key,)])
 
 
 # ---------------------------------------------------------------------------------------------------- text
@@ -284,10 +310,11 @@ def texts(value: Any, path: Path_ = ()) -> Iterator[tuple[Path_, Prose]]:
             yield from texts(inner, (*path, i))
 
 
+IMAGE = re.compile(r"!\[(?![@\[])[^\]\n]*")
 HTML = re.compile(r"<[a-zA-Z/!?][^<>\n]*>?|&#?\w+;")
 PLACEHOLDER = re.compile(r"\b(TODO|TBD|TBA|FIXME|XXX|lorem ipsum|coming soon|placeholder text)\b", re.I)
 FOREIGN = re.compile(r"^(#{1,6} |```|~~~|\||> )", re.M)
-LEFTOVER = re.compile(r"\[\[|\]\]|\[@|!\[|\]\(")
+LEFTOVER = re.compile(r"\[\[|\]\]|\[@|\]\(")
 
 
 def _texts(
@@ -303,7 +330,8 @@ def _texts(
         yield from _markup(source, path, text)
         for figure, nth in uncited(text):
             mend = "cite its source in the same sentence, [@key, locator], or read it from [[record: …]]"
-            yield source.problem(path, f"“{figure}” has no source", mend, at=source.find(path, figure, nth))
+            at = source.find(path, figure, nth)
+            yield source.problem(path, f"“{figure}” has no source", "nobody could check it", mend, at=at)
         for node in prose.nodes(text):
             match node:
                 case Cite(works, raw):
@@ -319,19 +347,25 @@ def _texts(
 def _markup(source: Source, path: Path_, text: str) -> Iterator[Problem]:
     bare = re.sub(r"`[^`\n]*`", "", text)
     rules = (
-        (HTML, "is HTML", "write it as plain text, or as `code`"),
-        (PLACEHOLDER, "is a placeholder", "write the text"),
-        (FOREIGN, "begins a heading, table, quotation or code block", "text has paragraphs and lists only"),
+        (HTML, "is HTML", "readers would see it as it stands", "write it as plain text, or as `code`"),
+        (IMAGE, "begins an image", "a page fetches nothing from elsewhere", "tell what it shows, or link to it"),
+        (PLACEHOLDER, "is a placeholder", "readers would see it", "write the text"),
+        (
+            FOREIGN,
+            "begins a heading, table, quotation or code block",
+            "text has paragraphs and lists only",
+            "write it as one of these",
+        ),
     )
-    for pattern, what, mend in rules:
+    for pattern, what, why, mend in rules:
         for match in pattern.finditer(bare):
             found = match[0].strip()
-            yield source.problem(path, f"“{found}” {what}", mend, at=source.find(path, found))
+            yield source.problem(path, f"“{found}” {what}", why, mend, at=source.find(path, found))
     for node in prose.nodes(text):
         if isinstance(node, Text) and (match := LEFTOVER.search(node.text)):
             mend = "write [@key, locator], [[record: path | format]] or [label](address)"
-            at = source.find(path, match[0])
-            yield source.problem(path, f"“{match[0]}” belongs to nothing", mend, at=at)
+            at, why = source.find(path, match[0]), "readers would see it as it stands"
+            yield source.problem(path, f"“{match[0]}” belongs to nothing", why, mend, at=at)
 
 
 def _work(
@@ -343,24 +377,26 @@ def _work(
         if REFERENCES not in catalogue.sources or catalogue.references:
             near = difflib.get_close_matches(key, catalogue.references, n=1)
             mend = f"did you mean `{near[0]}`?" if near else f"add it to {REFERENCES}"
-            yield source.problem(path, f"there is no reference “{key}”", mend, at=at)
+            why = "a citation leads to a work"
+            yield source.problem(path, f"there is no reference “{key}”", why, mend, at=at)
     elif locator is None and reference.type.has_locators:
         mend = f"say where in it: [@{key}, sec. 2]" if raw else "add `locator`: sec. 2"
-        yield source.problem(path, f"“{key}” is cited without a place", mend, at=at)
+        why = "a reader would search the whole work"
+        yield source.problem(path, f"“{key}” is cited without a place", why, mend, at=at)
 
 
 def _link(catalogue: Catalogue, source: Source, path: Path_, target: str) -> Iterator[Problem]:
     kind, _, rest = target.partition(":")
     at = source.find(path, target)
     if kind == "term" and rest not in catalogue.terms.keys() | catalogue.broken:
-        yield source.problem(path, f"there is no term “{rest}”", _choose(rest, catalogue.terms), at=at)
+        yield source.problem(path, f"there is no term “{rest}”", NOWHERE, _choose(rest, catalogue.terms), at=at)
     elif kind == "pattern":
         known = _patterns(catalogue)
         if rest not in known:
-            yield source.problem(path, f"there is no pattern “{rest}”", _choose(rest, known), at=at)
+            yield source.problem(path, f"there is no pattern “{rest}”", NOWHERE, _choose(rest, known), at=at)
     elif kind not in ("term", "http", "https"):
         mend = "begin it with https://, term: or pattern:"
-        yield source.problem(path, f"“{target}” is no address", mend, at=at)
+        yield source.problem(path, f"“{target}” is no address", "a link may lead to pages only", mend, at=at)
 
 
 def _figure(
@@ -371,7 +407,7 @@ def _figure(
         what, mend = "a term has no record to read a figure from", "link to the pattern that measured it"
         if source.file == CLAIMS:
             what, mend = "a claim has no record of its own", "put it under `measured`, beside its pattern"
-        yield source.problem(path, what, mend, at=at)
+        yield source.problem(path, what, "records belong to patterns", mend, at=at)
         return
     try:
         figures.check_path(node.path)
@@ -379,10 +415,11 @@ def _figure(
         if record := headline(catalogue, record_of):
             figures.write(figures.read(record.record, node.path), node.format)
     except figures.FigureError as error:
-        yield source.problem(path, f"{node.raw}: {error}", "see builder/figures.py", at=at)
+        why, mend = "the page would have nothing to show", "choose one that builder/figures.py explains"
+        yield source.problem(path, f"{node.raw}: {error}", why, mend, at=at)
     except (TypeError, ValueError):
-        mend = "choose another format, or none"
-        yield source.problem(path, f"{node.raw} cannot be written as {node.format}", mend, at=at)
+        why, mend = "its value is of another kind", "choose another format, or none"
+        yield source.problem(path, f"{node.raw} cannot be written as {node.format}", why, mend, at=at)
 
 
 def headline(catalogue: Catalogue, slug: str) -> Any:

@@ -115,7 +115,8 @@ def _report(problems: list[Problem]) -> None:
     else:
         for problem in problems:
             line = Text.assemble((f"{problem.place}: ", "cyan"), (f"{problem.path}: " * bool(problem.path), "bold"))
-            console.print(line.append(problem.what, "red").append(f"; {problem.mend}", "green"))
+            line.append(problem.what, "red").append(f"; {problem.why}").append(f"; {problem.mend}", "green")
+            console.print(line)
     files = len({problem.file for problem in problems})
     some = f"{len(problems)} problem{'s' * (len(problems) > 1)} in {files} file{'s' * (files > 1)}"
     print(some, file=sys.stderr)

@@ -21,6 +21,7 @@ ATTRIBUTES = frozenset(
     " dominant-baseline refX refY orient markerWidth markerHeight markerUnits"
     " stroke-dasharray stroke-width".split()
 )
+UNHEEDED = re.compile(r"\s*(click|style|classDef|class|linkStyle|href|%%(?=\{))\b")
 LOCAL = re.compile(r"url\(#([\w-]+)\)")
 
 
@@ -28,10 +29,16 @@ LOCAL = re.compile(r"url\(#([\w-]+)\)")
 class DiagramError:
     line: int
     what: str
+    why: str = "it cannot be drawn"
+    mend: str = "mend the line; it is Mermaid, a flowchart or a sequence diagram"
 
 
 def errors(source: str) -> Iterator[DiagramError]:
-    """What keeps the diagram from being drawn, by line of its source."""
+    """What keeps the diagram from being drawn as it is written, by line of its source."""
+    for number, line in enumerate(source.splitlines(), 1):
+        if match := UNHEEDED.match(line):
+            why = "the site colours diagrams, and they hold no links"
+            yield DiagramError(number, f"`{match[1]}` has no effect", why, "remove the line")
     try:
         _draw(source)
     except Exception as error:  # the renderer raises its own and whatever its layout runs into

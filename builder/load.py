@@ -39,13 +39,14 @@ Path_ = tuple[str | int, ...]
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One thing that is wrong: where, what, and how to mend it."""
+    """One thing that is wrong: where, what, why it matters, and how to mend it."""
 
     file: str
     line: int
     column: int
     path: str
     what: str
+    why: str
     mend: str
 
     @property
@@ -54,7 +55,7 @@ class Problem:
 
     def __str__(self) -> str:
         path = f"{self.path}: " if self.path else ""
-        return f"{self.place}: {path}{self.what}; {self.mend}"
+        return f"{self.place}: {path}{self.what}; {self.why}; {self.mend}"
 
 
 @dataclass
@@ -69,8 +70,8 @@ class Source:
     spans: dict[Path_, tuple[int, int]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
-    def problem(self, path: Path_, what: str, mend: str, *, at: tuple[int, int] | None = None) -> Problem:
-        return Problem(self.file, *(at or self.position(path)), dotted(path), what, mend)
+    def problem(self, path: Path_, what: str, why: str, mend: str, *, at: tuple[int, int] | None = None) -> Problem:
+        return Problem(self.file, *(at or self.position(path)), dotted(path), what, why, mend)
 
     def position(self, path: Path_) -> tuple[int, int]:
         """Where the value at `path` begins; if there is none, where the nearest thing above it does."""
@@ -130,9 +131,13 @@ def read(root: Path, own_records: Path | None = None) -> tuple[Catalogue, list[P
     models = {"patterns": Pattern, "glossary": Term}
     shared: dict[str, Any] = {}
     broken: set[str] = set()
+    for path in _misplaced(root):
+        why, mend = "only what lies in patterns/ and glossary/ themselves is read", f"move it to {path.parts[0]}/"
+        problems.append(Problem(path.as_posix(), 1, 1, "", "is in a folder of its own", why, mend))
     for name in (VOCABULARY, REFERENCES):
         if name not in sources:
-            problems.append(Problem(name, 1, 1, "", "the file is missing", "every catalogue needs it"))
+            why, mend = "patterns and terms look up their words and works there", "restore it"
+            problems.append(Problem(name, 1, 1, "", "the file is missing", why, mend))
     for name, source in sources.items():
         folder, stem = name.split("/")[0], Path(name).stem
         value, wrong = validate(source, SHARED.get(name) or models[folder])
@@ -163,6 +168,11 @@ def _yaml_files(root: Path) -> Iterator[Path]:
         yield from sorted(path for path in (root / folder).glob("*.y*ml") if path.is_file())
 
 
+def _misplaced(root: Path) -> Iterator[Path]:
+    for folder in ("patterns", "glossary"):
+        yield from sorted(path.relative_to(root) for path in (root / folder).glob("*/**/*.y*ml"))
+
+
 def site_url(root: Path) -> str:
     """The site's address, from its one home, mkdocs.yml. Composing builds no objects."""
     path = root / "mkdocs.yml"
@@ -182,7 +192,8 @@ def _read_records(root: Path, own: Path | None) -> tuple[list[Measured], list[Pr
     files = [(path, path.stem, False) for path in sorted((root / RECORDS).glob("*.json"))]
     if own and not own.is_dir():
         mend = "pass the folder of a run, or one that holds such folders or records"
-        problems.append(Problem(str(own), 1, 1, "", "there is no such folder of records", mend))
+        why = "nothing of yours can be shown"
+        problems.append(Problem(str(own), 1, 1, "", "there is no such folder of records", why, mend))
     elif own:
         files += [(path, name, True) for path, name in _own_files(own)]
     for path, name, is_own in files:
@@ -191,7 +202,7 @@ def _read_records(root: Path, own: Path | None) -> tuple[list[Measured], list[Pr
         except (RecordError, OSError, UnicodeDecodeError) as error:
             file = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
             what = str(error).removeprefix(f"{path}: ").removesuffix(RECORD_MEND).rstrip("; ")
-            problems.append(Problem(file, 1, 1, "", what, RECORD_MEND))
+            problems.append(Problem(file, 1, 1, "", what, "a record is shown whole or not at all", RECORD_MEND))
             continue
         if record not in [measured.record for measured in records]:
             known = record.pattern in RECIPES
@@ -219,31 +230,35 @@ code_sha256 = cache(record_module.code_sha256)
 class Refused(Exception):
     """Something that stops the reading of one file."""
 
-    def __init__(self, mark: yaml.Mark | None, what: str, mend: str, path: Path_ = ()) -> None:
+    def __init__(self, mark: yaml.Mark | None, what: str, why: str, mend: str, path: Path_ = ()) -> None:
         self.at = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        self.what, self.mend, self.path = what, mend, path
+        self.what, self.why, self.mend, self.path = what, why, mend, path
 
 
 def parse_file(path: Path, root: Path) -> Source:
     name = path.relative_to(root).as_posix()
     try:
         if path.suffix != ".yml":
-            raise Refused(None, f"the name ends in {path.suffix}", f"rename it to {path.stem}.yml")
+            why = "an entry is named after its slug, with .yml"
+            raise Refused(None, f"the name ends in {path.suffix}", why, f"rename it to {path.stem}.yml")
         if path.stat().st_size > MAX_BYTES:
-            raise Refused(None, f"the file is larger than {MAX_BYTES:,} bytes", "split it into several")
+            what, why = f"the file is larger than {MAX_BYTES:,} bytes", "no page is as long"
+            raise Refused(None, what, why, "write less, or several entries")
         raw = path.read_bytes()
         if raw.startswith(b"\xef\xbb\xbf"):
-            raise Refused(None, "the file begins with a byte-order mark", "save it as UTF-8 without BOM")
+            why = "other readers take it for a part of the first key"
+            raise Refused(None, "the file begins with a byte-order mark", why, "save it as UTF-8 without BOM")
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        place = Problem(name, line, 1, "", f"byte 0x{raw[error.start]:02x} is not UTF-8", "save it as UTF-8")
-        return Source(name, "", problems=[place])
+        column = error.start - raw.rfind(b"\n", 0, error.start)
+        what, why = f"byte 0x{raw[error.start]:02x} is not UTF-8", "nobody can tell which letter it is"
+        return Source(name, "", problems=[Problem(name, line, column, "", what, why, "save it as UTF-8")])
     except OSError as error:
-        why = error.strerror or str(error)
-        return Source(name, "", problems=[Problem(name, 1, 1, "", f"cannot be read: {why}", "mend that")])
+        what, why = f"cannot be read: {error.strerror or error}", "its page would be missing"
+        return Source(name, "", problems=[Problem(name, 1, 1, "", what, why, "see who may read it")])
     except Refused as error:
-        return Source(name, "", problems=[Problem(name, 1, 1, "", error.what, error.mend)])
+        return Source(name, "", problems=[Problem(name, 1, 1, "", error.what, error.why, error.mend)])
     return parse(text, name)
 
 
@@ -253,18 +268,24 @@ def parse(text: str, name: str) -> Source:
     try:
         if tab := re.search(r"^ *\t", text, re.M):
             line, column = text.count("\n", 0, tab.start()) + 1, tab.end() - tab.start()
-            source.problems.append(Problem(name, line, column, "", "a tab in the indentation", "indent with spaces"))
+            what, why = "a tab in the indentation", "YAML cannot tell how deep it goes"
+            source.problems.append(Problem(name, line, column, "", what, why, "indent with spaces"))
             return source
         source.data = _Builder(source).document()
     except Refused as error:
-        source.problems.append(source.problem(error.path, error.what, error.mend, at=error.at))
+        source.problems.append(source.problem(error.path, error.what, error.why, error.mend, at=error.at))
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+        unclosed = "end of stream" in f"{error.problem}"  # what was not closed began where the context is
+        mark = (unclosed and error.context_mark) or error.problem_mark or error.context_mark
         at = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        source.problems.append(source.problem((), f"not valid YAML: {error.problem}", _yaml_mend(error), at=at))
+        what = f"not valid YAML: {error.problem}"
+        source.problems.append(source.problem((), what, UNREAD, _yaml_mend(error), at=at))
     except yaml.YAMLError as error:
-        source.problems.append(source.problem((), f"not valid YAML: {error}", "remove that character"))
+        source.problems.append(source.problem((), f"not valid YAML: {error}", UNREAD, "remove that character"))
     return source
+
+
+UNREAD = "nothing after it can be read"
 
 
 def _yaml_mend(error: yaml.MarkedYAMLError) -> str:
@@ -290,30 +311,32 @@ class _Builder:
         next(self.events)  # the stream's start
         start = next(self.events)
         if isinstance(start, yaml.StreamEndEvent):
-            raise Refused(None, "the file is empty", "write the entry, or delete the file")
+            raise Refused(None, *EMPTY)
         data = self.node(next(self.events), ())
         next(self.events)  # the document's end
         after = next(self.events)
         if not isinstance(after, yaml.StreamEndEvent):
-            raise Refused(after.start_mark, "a second document begins", "keep one document to a file")
+            why = "an entry is one file, and a file one entry"
+            raise Refused(after.start_mark, "a second document begins", why, "make it a file of its own")
         return data
 
     def node(self, event: yaml.Event, path: Path_) -> Any:
         mark = event.start_mark
         if isinstance(event, yaml.AliasEvent):
-            raise Refused(mark, f"`*{event.anchor}` is an alias", "write the text out, or quote it", path)
+            raise Refused(mark, f"`*{event.anchor}` is an alias", SHORTHAND, "write the text out, or quote it", path)
         if event.anchor:
-            raise Refused(mark, f"`&{event.anchor}` is an anchor", "write the text out, or quote it", path)
+            raise Refused(mark, f"`&{event.anchor}` is an anchor", SHORTHAND, "write the text out, or quote it", path)
         if event.tag and event.tag != "!":
-            raise Refused(mark, f"`{event.tag}` is a tag", "remove it, or quote the text", path)
+            raise Refused(
+                mark, f"`{event.tag}` is a tag", "a file holds text alone", "remove it, or quote the text", path
+            )
         if len(path) > MAX_DEPTH:
-            raise Refused(mark, f"nested deeper than {MAX_DEPTH} levels", "flatten it", path[:3])
+            why = "no field is as deep"
+            raise Refused(mark, f"nested deeper than {MAX_DEPTH} levels", why, "flatten it", path[:3])
         self.source.values[path] = (mark.line + 1, mark.column + 1)
         if isinstance(event, yaml.ScalarEvent):
             self.source.spans[path] = (mark.index, event.end_mark.index)
-            if control := CONTROL.search(event.value):
-                what = f"the text holds the control character U+{ord(control[0]):04X}"
-                raise Refused(mark, what, "write it without, or with a space", path)
+            _refuse_control(event, path)
             return core(event.value) if event.implicit[0] else event.value
         if isinstance(event, yaml.SequenceStartEvent):
             return self.sequence(path)
@@ -329,14 +352,17 @@ class _Builder:
         data: dict[str, Any] = {}
         while not isinstance(event := next(self.events), yaml.MappingEndEvent):
             if not isinstance(event, yaml.ScalarEvent) or event.anchor or event.tag:
-                raise Refused(event.start_mark, "a key must be plain text", "write a simple key", path)
+                why = "fields are looked up by their names"
+                raise Refused(event.start_mark, "a key must be plain text", why, "write a simple key", path)
+            _refuse_control(event, path)
             key, here = event.value, (*path, event.value)
             if key == "<<" and event.implicit[0]:
-                raise Refused(event.start_mark, "`<<` is a merge key", "write the keys out", path)
+                raise Refused(event.start_mark, "`<<` is a merge key", SHORTHAND, "write the keys out", path)
             at = (event.start_mark.line + 1, event.start_mark.column + 1)
             if key in data:
                 what = f"duplicate key; the first is in line {self.source.keys[here][0]}"
-                self.source.problems.append(self.source.problem(here, what, "keep one of them", at=at))
+                why = "one of the two would be lost"
+                self.source.problems.append(self.source.problem(here, what, why, "keep one of them", at=at))
                 self.node(next(self.events), (*path, f"{key} again"))
                 continue
             self.source.keys[here] = at
@@ -344,8 +370,16 @@ class _Builder:
         return data
 
 
-CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
-"""What XML cannot hold, and what some readers take for a line's end."""
+def _refuse_control(event: yaml.ScalarEvent, path: Path_) -> None:
+    if control := CONTROL.search(event.value):
+        what = f"the text holds the control character U+{ord(control[0]):04X}"
+        raise Refused(event.start_mark, what, "readers cannot see it", "write it without, or with a space", path)
+
+
+EMPTY = ("the file is empty", "it has no page", "write the entry, or delete the file")
+SHORTHAND = "each place must be readable by itself"
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
+"""What XML cannot hold, what some readers take for a line's end, and what shows text in another order than it has."""
 NULL = {"", "~", "null", "Null", "NULL"}
 BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
@@ -385,7 +419,7 @@ def _adapter(model: Any) -> TypeAdapter:
 def validate(source: Source, model: Any) -> tuple[Any, list[Problem]]:
     """Fit the source's data to `model`; None and the problems if it does not fit."""
     if source.data is None:
-        return None, source.problems or [source.problem((), "the file is empty", "write the entry, or delete it")]
+        return None, source.problems or [source.problem((), *EMPTY)]
     try:
         return _adapter(model).validate_python(source.data), source.problems
     except ValidationError as error:
@@ -393,15 +427,24 @@ def validate(source: Source, model: Any) -> tuple[Any, list[Problem]]:
         return None, source.problems + found
 
 
-SHAPES = {  # what a text that matches no pattern should look like
-    r"^[a-z0-9]+(-[a-z0-9]+)*$": ("is not a slug", "use small letters, digits and single hyphens"),
-    r"^[a-z][a-z0-9_]*$": ("is not a key", "use small letters, digits and underscores, a letter first"),
-    r"^\d{4}-\d{2}-\d{2}$": ("is not a date", "write it as 2026-11-22"),
-    r"^\d{4}(-\d{2}(-\d{2})?)?$": ("is not a date", 'write it as "2026", "2026-11" or 2026-11-22'),
-    r"^\d+\.\d+(\.\d+)?$": ("is not a version", 'write it as "1.0"'),
-    r"^https?://[^\s<>\"]+$": ("is not an address", "begin it with https://"),
-    r"^10\.\S+$": ("is not a DOI", "begin it with 10., without https://doi.org/"),
-    r"^[^\n]+$": ("is not one line", "remove the line breaks"),
+DATES = "dates are sorted as they stand"
+SHAPES = {  # pattern → what is wrong with a text that does not match it, why, and the mend
+    r"^[a-z0-9]+(-[a-z0-9]+)*$": (
+        "is not a slug",
+        "it is a part of addresses",
+        "use small letters, digits and single hyphens",
+    ),
+    r"^[a-z][a-z0-9_]*$": (
+        "is not a key",
+        "it is looked up by this name",
+        "use small letters, digits and underscores, a letter first",
+    ),
+    r"^\d{4}-\d{2}-\d{2}$": ("is not a date", DATES, "write it as 2026-11-22"),
+    r"^\d{4}(-\d{2}(-\d{2})?)?$": ("is not a date", DATES, 'write it as "2026", "2026-11" or 2026-11-22'),
+    r"^\d+\.\d+(\.\d+)?$": ("is not a version", "versions are compared number by number", 'write it as "1.0"'),
+    r"^https?://[^\s<>\"]+$": ("is not an address", "readers follow it", "begin it with https://"),
+    r"^10\.\S+$": ("is not a DOI", "its address is made of it", "begin it with 10., without https://doi.org/"),
+    r"^[^\n]+$": ("is not one line", "it stands in one line of a page", "remove the line breaks"),
 }
 assert {t.__metadata__[0].pattern for t in (Slug, Key, Date, PartialDate, Version, Url)} <= SHAPES.keys()
 
@@ -414,54 +457,71 @@ def _explain(source: Source, error: ErrorDetails, model: Any) -> Problem:
     match kind:
         case "missing":
             about = describe(model, path)
-            return source.problem(path, "missing", f"add it: {about}" if about else "add it")
+            return source.problem(path, "missing", NEEDED, f"add it: {about}" if about else "add it")
         case "extra_forbidden":
             names = known_keys(model, path[:-1])
             near = difflib.get_close_matches(str(path[-1]), names, n=1, cutoff=0.6)
             mend = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(names)}"
-            return source.problem(path, "unknown key", mend, at=source.keys.get(path))
+            return source.problem(path, "unknown key", "nothing would show it", mend, at=source.keys.get(path))
         case "enum":
             choices = re.findall(r"'([^']+)'", context["expected"])
             near = difflib.get_close_matches(str(given), choices, n=1)
-            what = f"{_show(given)} is not among its values"
+            what = "empty" if given is None else f"{_show(given)} is not among its values"
             mend = f"did you mean `{near[0]}`?" if near else f"choose one of {', '.join(choices)}"
-            return source.problem(path, what, mend)
+            return source.problem(path, what, NEEDED if given is None else "no other has a meaning", mend)
         case "string_pattern_mismatch":
-            what, mend = SHAPES[context["pattern"]]
-            return source.problem(path, f"{_show(given)} {what}", mend, at=key_at)
+            what, why, mend = SHAPES[context["pattern"]]
+            return source.problem(path, f"{_show(given)} {what}", why, mend, at=key_at)
         case "string_type" | "list_type" | "dict_type" | "model_type" | "model_attributes_type":
             wanted = {"string_type": "text", "list_type": "a list"}.get(kind, "a mapping of keys to values")
             return source.problem(path, *_wrong_type(given, wanted, describe(model, path)))
         case "string_too_short":
-            return source.problem(path, "empty", f"write it: {describe(model, path)}")
+            return source.problem(path, "empty", NEEDED, f"write text: {describe(model, path)}")
         case "string_too_long":
-            return source.problem(path, f"longer than {context['max_length']} characters", "shorten it", at=key_at)
+            what, why = f"longer than {context['max_length']} characters", "it stands in one line of a page"
+            return source.problem(path, what, why, "shorten it", at=key_at)
         case "too_short":
-            what = f"has {context['actual_length']} entries and needs at least {context['min_length']}"
-            return source.problem(path, what, f"add: {describe(model, path)}")
+            count = context["actual_length"]
+            what = f"has {count} {'entry' if count == 1 else 'entries'} and needs at least {context['min_length']}"
+            return source.problem(path, what, NEEDED, f"add: {describe(model, path)}")
         case "one_line":
-            return source.problem(path, "more than one line", "write it as one line, or fold it with >-")
+            mend = "write it as one line, or fold it with >-"
+            return source.problem(path, "more than one line", "it stands in one line of a page", mend)
+        case "no_day":
+            why = "readers go by it"
+            return source.problem(path, f"{_show(given)} is no day of the calendar", why, "write the day it was")
         case "author":
-            return source.problem(path, error["msg"], "give a person's `family` or an organisation's `literal`")
-    return source.problem(path, error["msg"], f"see `catalogue schema`: {describe(model, path)}")
+            mend = "give a person's `family` or an organisation's `literal`"
+            return source.problem(path, error["msg"], "one of the two is shown", mend)
+    return source.problem(path, error["msg"], NEEDED, f"see `catalogue schema`: {describe(model, path)}")
 
 
-def _wrong_type(given: Any, wanted: str, about: str) -> tuple[str, str]:
+NEEDED = "the page has a place for it"
+AS_IT_STANDS = "text is never converted, or 1.10 would become 1.1"
+
+
+def _wrong_type(given: Any, wanted: str, about: str) -> tuple[str, str, str]:
+    """What, why and mend."""
     mend = f"write {wanted}: {about}" if about else f"write {wanted}"
     if given is None:
-        return "empty", mend
+        return "empty", NEEDED, mend
     if isinstance(given, Number):
-        return f"{given.text} is read as a number", f'put it in quotes: "{given.text}"'
+        return f"{given.text} is read as a number", AS_IT_STANDS, f'put it in quotes: "{given.text}"'
     if isinstance(given, bool):
-        return f"{str(given).lower()} is read as true or false", f'put it in quotes: "{str(given).lower()}"'
+        text = str(given).lower()
+        return f"{text} is read as true or false", AS_IT_STANDS, f'put it in quotes: "{text}"'
     name = "a list" if isinstance(given, list) else "a mapping" if isinstance(given, dict) else "text"
-    return f"is {name}, not {wanted}", mend
+    return f"is {name}, not {wanted}", NEEDED, mend
 
 
 def _show(value: Any) -> str:
-    if isinstance(value, Number):
-        return value.text
-    return f"“{value}”" if isinstance(value, str) else json.dumps(value)
+    text = value.text if isinstance(value, Number) else value if isinstance(value, str) else json.dumps(value)
+    text = text if len(text) <= SHOWN else text[:SHOWN] + "…"
+    return f"“{text}”" if isinstance(value, str) else text
+
+
+SHOWN = 80
+"""As much of a text as a message repeats."""
 
 
 def _field_at(model: Any, path: Path_) -> tuple[Any, str]:

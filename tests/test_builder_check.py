@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -30,12 +31,14 @@ def expected(path: Path) -> list[str]:
 def test_bad_file_gives_its_messages(path: Path, tmp_path: Path) -> None:
     root = copy_good(tmp_path)
     (root / TARGETS[path.stem.split("-")[0]]).write_bytes(path.read_bytes())
-    assert [str(problem) for problem in load(root)[1]] == expected(path)
+    problems = load(root)[1]
+    assert [str(problem) for problem in problems] == expected(path)
+    assert all(problem.what and problem.why and problem.mend for problem in problems)
 
 
 def test_there_are_many_bad_files_and_each_expects_something() -> None:
     paths = list(BAD.glob("*.yml"))
-    assert len(paths) >= 60
+    assert len(paths) >= 110
     assert all(expected(path) for path in paths)
 
 
@@ -73,27 +76,83 @@ def test_huge_file_is_not_read(tmp_path: Path) -> None:
     root = copy_good(tmp_path)
     (root / "glossary/teacher.yml").write_text("a" * (10 * MAX_BYTES), "utf-8")
     assert str(load(root)[1][0]) == (
-        "glossary/teacher.yml:1:1: the file is larger than 1,000,000 bytes; split it into several"
+        "glossary/teacher.yml:1:1: the file is larger than 1,000,000 bytes; no page is as long; "
+        "write less, or several entries"
     )
 
 
 def test_file_that_is_not_utf8(tmp_path: Path) -> None:
     root = copy_good(tmp_path)
     (root / "glossary/teacher.yml").write_bytes(b"slug: teacher\nterm: caf\xe9\n")
-    assert str(load(root)[1][0]) == "glossary/teacher.yml:2:1: byte 0xe9 is not UTF-8; save it as UTF-8"
+    assert str(load(root)[1][0]) == (
+        "glossary/teacher.yml:2:10: byte 0xe9 is not UTF-8; nobody can tell which letter it is; save it as UTF-8"
+    )
+
+
+def test_file_without_a_byte(tmp_path: Path) -> None:
+    root = copy_good(tmp_path)
+    (root / "glossary/teacher.yml").write_bytes(b"")
+    assert [str(problem) for problem in load(root)[1]] == [
+        "glossary/teacher.yml:1:1: the file is empty; it has no page; write the entry, or delete the file"
+    ]
+
+
+def test_file_that_takes_the_place_of_the_list(tmp_path: Path) -> None:
+    root = copy_good(tmp_path)
+    text = (root / "glossary/student.yml").read_text("utf-8")
+    (root / "glossary/index.yml").write_text(text.replace("slug: student", "slug: index", 1), "utf-8")
+    assert (
+        "glossary/index.yml:1:7: slug: “index” is no name for an entry; its page would take the place of the list of "
+        "all; choose another slug"
+    ) in [str(problem) for problem in load(root)[1]]
+
+
+def test_file_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    root = copy_good(tmp_path)
+    (root / "glossary/mine").mkdir()
+    (root / "glossary/mine/deep.yml").write_text("slug: deep\n", "utf-8")
+    assert [str(problem) for problem in load(root)[1]] == [
+        "glossary/mine/deep.yml:1:1: is in a folder of its own; only what lies in patterns/ and glossary/ themselves "
+        "is read; move it to glossary/"
+    ]
+
+
+def test_messages_repeat_only_the_beginning_of_a_long_text(tmp_path: Path) -> None:
+    root = copy_good(tmp_path)
+    path = root / "glossary/teacher.yml"
+    path.write_text(path.read_text("utf-8").replace("[basics]", f"[{'B' * 50}]"), "utf-8")
+    assert "B" * 50 in str(load(root)[1][0])
+    path.write_text(path.read_text("utf-8").replace("severity: high", f"severity: {'h' * 500_000}"), "utf-8")
+    assert all(len(str(problem)) < 300 for problem in load(root)[1])
+
+
+def test_hostile_yaml_is_refused_at_once(tmp_path: Path) -> None:
+    """What asks parsers for hours or gigabytes costs this one no second."""
+    root, path = copy_good(tmp_path), tmp_path / "glossary/teacher.yml"
+    nested = "\n".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9) if i else 'x'}]" for i in range(30))
+    for text in (nested, "[" * 400_000, "{a: " * 200_000, "- " * 400_000, "a:\n " * 2 + "? " * 400_000):
+        path.write_text(text, "utf-8")
+        began = time.perf_counter()
+        assert [problem.file for problem in load(root)[1]] == ["glossary/teacher.yml"]
+        assert time.perf_counter() - began < 5
 
 
 def test_other_yaml_suffix(tmp_path: Path) -> None:
     root = copy_good(tmp_path)
     (root / "glossary/student.yml").rename(root / "glossary/student.yaml")
-    assert str(load(root)[1][0]) == ("glossary/student.yaml:1:1: the name ends in .yaml; rename it to student.yml")
+    assert str(load(root)[1][0]) == (
+        "glossary/student.yaml:1:1: the name ends in .yaml; an entry is named after its slug, with .yml; "
+        "rename it to student.yml"
+    )
 
 
 def test_missing_vocabulary(tmp_path: Path) -> None:
     root = copy_good(tmp_path)
     (root / "patterns/_vocabulary.yml").unlink()
-    problems = [str(problem) for problem in load(root)[1]]
-    assert "patterns/_vocabulary.yml:1:1: the file is missing; every catalogue needs it" in problems
+    assert (
+        "patterns/_vocabulary.yml:1:1: the file is missing; patterns and terms look up their words and works there; "
+        "restore it"
+    ) in [str(problem) for problem in load(root)[1]]
 
 
 # ------------------------------------------------------------------------------------------------- records
@@ -118,8 +177,8 @@ def test_foreign_and_smoke_records(tmp_path: Path) -> None:
     save(make_record(smoke=True), folder / "smoke.json")
     assert [str(p) for p in load(root)[1]] == [
         "implementations/records/foreign.json:1:1: pattern: there is no pattern “unheard-of”; "
-        "add patterns/unheard-of.yml, or delete the record",
-        "implementations/records/smoke.json:1:1: smoke: a smoke run measures nothing; "
+        "no page would show it; add patterns/unheard-of.yml, or delete the record",
+        "implementations/records/smoke.json:1:1: smoke: a smoke run; its figures mean nothing; "
         "write it again with `distill run --record`",
     ]
 
