@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import shutil
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -14,13 +15,15 @@ from rich.console import Console
 from rich.text import Text
 
 from .check import check as check_catalogue
-from .data import SOURCES
+from .data import SCHEMAS, SOURCES, dumps, schema_files
 from .data import schema as json_schema
 from .load import Catalogue, Problem, read
 from .render import render as render_catalogue
+from .scaffold import scaffold
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 DOCS = "site_overrides/docs"
+FOLDERS = {"pattern": "patterns", "term": "glossary"}
 
 Root = Annotated[Path, typer.Option("--root", file_okay=False, help="The folder that holds patterns/ and glossary/.")]
 Records = Annotated[
@@ -87,13 +90,43 @@ def serve(
 
 
 @app.command()
+def new(
+    kind: Annotated[str, typer.Argument(help="pattern or term")],
+    slug: Annotated[str, typer.Argument(help="The file's name and the page's address: small letters and hyphens.")],
+    root: Root = Path(),
+) -> None:
+    """Begin a pattern or a term: write a file with every field and what belongs there."""
+    if kind not in FOLDERS:
+        _fail(f"“{kind}” is no kind of entry; choose one of {', '.join(FOLDERS)}")
+    if slug == "index" or not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug) or len(slug) > 60:
+        _fail(f"“{slug}” cannot be an address; use small letters, digits and single hyphens, as in soft-label")
+    path = root / FOLDERS[kind] / f"{slug}.yml"
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(scaffold(kind, slug, date.today().isoformat()))
+    except FileExistsError:
+        _fail(f"{path}: the file exists; edit it, or choose another slug")
+    except OSError as error:
+        _fail(f"{path}: cannot be written: {error.strerror}; run this where {FOLDERS[kind]}/ is, or pass --root")
+    print(f"{path} written. Fill in its blanks: `catalogue check` names them, `catalogue serve` shows the page.")
+
+
+@app.command()
 def schema(
     kind: Annotated[str, typer.Argument(help=f"One of {', '.join(SOURCES)}.")] = "pattern",
+    write: Annotated[bool, typer.Option("--write", help=f"Write all of them to {SCHEMAS}/, for editors.")] = False,
+    root: Root = Path(),
 ) -> None:
     """Print the JSON Schema of one kind of file."""
     if kind not in SOURCES:
         _fail(f"there is no schema “{kind}”; choose one of {', '.join(SOURCES)}")
-    print(json.dumps(json_schema(SOURCES[kind]), indent=1, ensure_ascii=False))
+    if not write:
+        print(dumps(json_schema(SOURCES[kind])), end="")
+        return
+    (root / SCHEMAS).mkdir(exist_ok=True)
+    for name, text in schema_files().items():
+        (root / name).write_text(text, "utf-8")
+        print(root / name)
 
 
 def _load(root: Path, records: Path | None) -> Catalogue:

@@ -225,6 +225,19 @@ def schema(model: Any) -> dict[str, Any]:
     return TypeAdapter(model).json_schema()
 
 
+SCHEMAS = "schemas"
+"""Where the schemas of what a contributor writes stand in the tree, for editors."""
+
+
+def schema_files() -> dict[str, str]:
+    return {f"{SCHEMAS}/{kind}.json": dumps(schema(model)) for kind, model in SOURCES.items()}
+
+
+def modeline(kind: str) -> str:
+    """The first line of a file, by which an editor finds its schema."""
+    return f"# yaml-language-server: $schema=../{SCHEMAS}/{kind}.json"
+
+
 # ------------------------------------------------------------------------------------------------------- addresses
 
 
