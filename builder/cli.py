@@ -84,8 +84,7 @@ def serve(
     records: Records = None,
     address: Annotated[str, typer.Option("--address", help="Host and port.")] = "127.0.0.1:8000",
 ) -> None:
-    """Show the site on this machine and rebuild it whenever a file changes. Needs the `site` extra."""
-    _load(root, records)
+    """Show the site on this machine, with whatever is wrong, and again at every change. Needs the `site` extra."""
     _mkdocs("serve", "--dev-addr", address, root=root, records=records)
 
 

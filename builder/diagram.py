@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from xml.etree import ElementTree as ET
 
 import merm
@@ -60,6 +61,7 @@ def svg(source: str, name: str, label: str) -> str:
     return re.sub(r"[\[\]{}*_`]", lambda m: f"&#{ord(m[0])};", drawing)  # words of labels, never Markdown
 
 
+@lru_cache(maxsize=1_000)  # the check draws it too, and a preview again at every change
 def _draw(source: str) -> ET.Element:
     text = "\n".join(line for line in source.splitlines() if not line.strip().startswith("%%"))
     root = ET.fromstring(merm.render_diagram(text))

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import os
-from html import escape
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jinja2
+from jinja2.bccache import Bucket
 from mkdocs.config import config_options as option
 from mkdocs.config.base import Config
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
+from mkdocs.livereload import LiveReloadServer
 from mkdocs.plugins import BasePlugin, get_plugin_logger
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
+from watchdog.observers.polling import PollingObserver
 
 from .check import check
-from .load import CLAIMS, Problem, read
+from .load import CLAIMS, read
+from .preview import Shown, show
 from .render import navigation, render
 
 log = get_plugin_logger("catalogue")
@@ -29,12 +34,17 @@ class CatalogueConfig(Config):
 
 
 class CataloguePlugin(BasePlugin[CatalogueConfig]):
-    """`mkdocs build` stops at a broken catalogue; `mkdocs serve` goes on with the last good one and says so."""
+    """`mkdocs build` stops at a broken catalogue; `mkdocs serve` shows what it can of it, and what is wrong.
+
+    While serving, a page whose Markdown is the same is not converted again, nor are the theme's templates compiled.
+    """
 
     serving = False
-    pages: dict[str, str] | None = None
-    nav: list[Any]
-    problems: list[Problem]
+    shown: Shown | None = None
+
+    def __init__(self) -> None:
+        self.converted: dict[str, tuple[Any, dict[str, Any]]] = {}
+        self.compiled = Compiled()
 
     def on_startup(self, *, command: str, **_: Any) -> None:
         self.serving = command == "serve"  # having this event also keeps the plugin, and its pages, over rebuilds
@@ -47,21 +57,23 @@ class CataloguePlugin(BasePlugin[CatalogueConfig]):
         folders = [self.root / folder for folder in WATCHED] + ([own] if own else [])
         config.watch += [str(folder) for folder in folders if folder.is_dir()]
         catalogue, problems = read(self.root, own)
-        self.problems = sorted(problems + check(catalogue))
-        for problem in self.problems:
+        problems = sorted(problems + check(catalogue))
+        for problem in problems:
             log.error(str(problem))
-        if not self.problems:
-            self.pages, self.nav = render(catalogue), navigation(catalogue)
-        elif not self.serving or self.pages is None:
-            some = f"{len(self.problems)} problem{'s' * (len(self.problems) > 1)}"
+        if self.serving:
+            self.shown = show(catalogue, problems, self.shown)
+        elif problems:
+            some = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
             raise PluginError(f"{some} in the catalogue, see above")
-        config.nav = self.nav
+        else:
+            self.shown = Shown(render(catalogue), navigation(catalogue))
+        config.nav = self.shown.nav
         return config
 
     def on_files(self, files: Files, config: MkDocsConfig, **_: Any) -> Files:
-        assert self.pages is not None
-        for path, content in self.pages.items():
-            hidden = path.startswith("glossary/") and path != "glossary/index.md"
+        assert self.shown
+        for path, content in self.shown.pages.items():
+            hidden = (path.startswith("glossary/") and path != "glossary/index.md") or path in self.shown.stubs
             inclusion = InclusionLevel.NOT_IN_NAV if hidden else InclusionLevel.UNDEFINED
             file = File.generated(config, path, content=content, inclusion=inclusion)
             file.edit_uri = _origin(path)
@@ -72,12 +84,66 @@ class CataloguePlugin(BasePlugin[CatalogueConfig]):
         """The sitemap says when a page's content changed, not when the site was built."""
         page.update_date = page.meta.get("updated", page.update_date)
 
-    def on_page_content(self, html: str, **_: Any) -> str:
-        """Under `serve`, what is wrong stands on top of every page, which is the last that was right."""
-        if not self.problems:
-            return html
-        lines = "".join(f"<li><code>{escape(str(problem))}</code></li>" for problem in self.problems)
-        return f'<div class="dp-problems"><p>This page is the last good one. To mend:</p><ul>{lines}</ul></div>{html}'
+    def on_page_content(self, html: str, *, page: Page, **_: Any) -> str:
+        """What is wrong stands on top of every page; `mkdocs build` gets here only if nothing is."""
+        assert self.shown
+        return self.shown.banner(page.file.src_uri) + html
+
+    # -- while serving
+
+    def on_pre_page(self, page: Page, *, config: MkDocsConfig, files: Files) -> Page:
+        if self.serving:
+            page.render = partial(self._convert, page)
+        return page
+
+    def _convert(self, page: Page, config: MkDocsConfig, files: Files) -> None:
+        """Convert a page's Markdown, unless it and all that it might link to are what they were the last time."""
+        settings = repr((config.markdown_extensions, config.mdx_configs, config.validation))
+        key = (page.markdown, settings, tuple(files.src_uris))
+        last, result = self.converted.get(page.file.src_uri, (None, {}))
+        if last == key:
+            links = {files.src_uris[f.src_uri]: anchors for f, anchors in result["links_to_anchors"].items()}
+            vars(page).update(result, links_to_anchors=links)
+        else:
+            type(page).render(page, config, files)
+            self.converted[page.file.src_uri] = (key, {name: getattr(page, name) or {} for name in CONVERTED})
+
+    def on_serve(self, server: LiveReloadServer, **_: Any) -> LiveReloadServer:
+        """Look for changes ten times a second; MkDocs looks twice."""
+        watched = list(server._watched_paths)
+        for path in watched:
+            server.unwatch(path)
+        server.observer = PollingObserver(timeout=0.1)
+        for path in watched:
+            server.watch(path)
+        return server
+
+    def on_env(self, env: jinja2.Environment, **_: Any) -> jinja2.Environment:
+        if self.serving:
+            env.bytecode_cache = self.compiled
+        return env
+
+    def on_post_page(self, output: str, **_: Any) -> str:
+        """MkDocs puts its reloading script into each page that it serves, which the site's own policy would forbid."""
+        return output.replace("script-src 'self'", "script-src 'self' 'unsafe-inline'", 1) if self.serving else output
+
+
+CONVERTED = ("content", "toc", "_title_from_render", "present_anchor_ids", "links_to_anchors")
+"""What MkDocs notes of a page as it converts it."""
+
+
+class Compiled(jinja2.BytecodeCache):
+    """Compiled templates, kept from one build to the next; jinja2 asks by name and by a hash of the source."""
+
+    def __init__(self) -> None:
+        self.code: dict[tuple[str, str], bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if code := self.code.get((bucket.key, bucket.checksum)):
+            bucket.bytecode_from_string(code)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self.code[bucket.key, bucket.checksum] = bucket.bytecode_to_string()
 
 
 def _origin(path: str) -> str | None:

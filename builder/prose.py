@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 INLINE = re.compile(
     r"`(?P<code>[^`\n]+)`"
@@ -78,7 +79,8 @@ class Block:
     items: tuple[tuple[Inline, ...], ...]
 
 
-def parse(text: str) -> list[Block]:
+@lru_cache(maxsize=20_000)  # check, page, twin and data parse each text again, and a preview all that did not change
+def parse(text: str) -> tuple[Block, ...]:
     blocks: list[Block] = []
     for chunk in re.split(r"\n\s*\n", text.strip()):
         kind, items = "", []
@@ -95,7 +97,7 @@ def parse(text: str) -> list[Block]:
             kind, items = marker or "paragraph", [line]
         if items:
             blocks.append(_block(kind, items))
-    return blocks
+    return tuple(blocks)
 
 
 def _block(kind: str, lines: list[str]) -> Block:

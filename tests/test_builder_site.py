@@ -7,13 +7,11 @@ import re
 import shutil
 import subprocess
 import sys
-from html import unescape
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from builder_samples import ROOT, copy_good, load, make_record
-from mkdocs.config import load_config
 from typer.testing import CliRunner
 
 from builder.cli import app
@@ -140,24 +138,6 @@ def test_mkdocs_refuses_a_broken_catalogue(tmp_path: Path) -> None:
     assert "glossary/teacher.yml:2:1: not valid YAML" in done.stderr
     assert "1 problem in the catalogue" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_serving_goes_on_with_the_last_good_pages(tmp_path: Path) -> None:
-    root = site(tmp_path)
-    config = load_config(str(root / "mkdocs.yml"))
-    plugin = config.plugins["catalogue"]
-    plugin.on_startup(command="serve", dirty=False)
-    plugin.on_config(config)
-    good, term = plugin.pages, root / "glossary/teacher.yml"
-    term.write_text(term.read_text("utf-8").replace("slug:", "slgu:", 1), "utf-8")
-    plugin.on_config(config)
-    assert plugin.pages is good
-    assert "slgu: unknown key; nothing would show it; did you mean `slug`?" in unescape(
-        plugin.on_page_content("<p>a</p>")
-    )
-    term.write_text(term.read_text("utf-8").replace("slgu:", "slug:", 1), "utf-8")
-    plugin.on_config(config)
-    assert plugin.on_page_content("<p>a</p>") == "<p>a</p>"
 
 
 def test_mkdocs_shows_your_own_records(tmp_path: Path) -> None:

@@ -1,0 +1,124 @@
+"""What `catalogue serve` shows of a catalogue that somebody is writing, whatever is wrong with it. Pure.
+
+Every page that can be rendered is. A file that cannot be read keeps its last good page, or gets one that holds
+nothing but its problems. What is wrong stands on top of every page: first what concerns that page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from html import escape
+from pathlib import PurePosixPath
+from posixpath import dirname, relpath
+from typing import Any
+
+from .load import CLAIMS, REFERENCES, Catalogue, Problem
+from .render import navigation, render
+
+LISTED = 20
+"""How many problems of other files a page lists."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Pages with what is to be said on top of them; `old` and `stubs` are the paths of those that are not current."""
+
+    pages: dict[str, str]
+    nav: list[Any]
+    problems: list[Problem] = field(default_factory=list)
+    old: frozenset[str] = frozenset()
+    stubs: frozenset[str] = frozenset()
+
+    def banner(self, path: str) -> str:
+        """What is wrong, as HTML for the top of the page at ``path``."""
+        here = [problem for problem in self.problems if page_of(problem.file) == path]
+        others = [problem for problem in self.problems if problem not in here]
+        if not self.problems:
+            return ""
+        if path in self.stubs:
+            state = "There is no page until this is mended."
+        elif path in self.old:
+            state = "This page is the last good one."
+        else:
+            state = "This has to be mended before the page can be published." if here else "This page is well."
+        parts = [f"<p><strong>{_count(self.problems)}.</strong> {state}</p>", _list(map(_message, here))]
+        if others:
+            rest = f"<li>… and {len(others) - LISTED} more</li>" if len(others) > LISTED else ""
+            items = _list((self._linked(problem, path) for problem in others[:LISTED]), rest)
+            title = f"{_count(others)} in other files" if here else _count(others)
+            parts.append(f"<details{'' if here else ' open'}><summary>{title}</summary>{items}</details>")
+        return f'<div class="dp-problems" role="alert">{"".join(parts)}</div>'
+
+    def _linked(self, problem: Problem, path: str) -> str:
+        """A problem with a link to the page that it concerns."""
+        page = page_of(problem.file)
+        if page not in self.pages:
+            return _message(problem)
+        address = relpath(page.removesuffix(".md") + ".html", dirname(path) or ".")
+        return f'<a href="{escape(address)}">{_message(problem)}</a>'
+
+
+def show(catalogue: Catalogue, problems: list[Problem], before: Shown | None) -> Shown:
+    """The catalogue's pages; for what cannot be rendered those of ``before``."""
+    pages, nav = before.pages if before else {}, before.nav if before else []
+    files = {problem.file for problem in problems}
+    fault: list[Problem] = []
+    for part in (catalogue, _without(catalogue, files)):
+        try:
+            pages, nav = render(part), navigation(part)
+            break
+        except Exception as error:  # a word that means nothing, a file that everything needs, or a fault of ours
+            if not problems:
+                fault = [_fault(error)]
+    else:
+        if "index.md" not in pages:
+            return Shown({"index.md": _stub("Nothing can be shown yet")}, [{"Home": "index.md"}], problems or fault)
+        return replace(before, problems=problems or fault, old=frozenset(pages) - before.stubs)
+    last = {path: text for path, text in before.pages.items() if path not in before.stubs} if before else {}
+    missing = {page for page in map(page_of, files) if page and page not in pages}
+    kept = {path: text for path, text in last.items() if path not in pages} if missing else {}  # redirects too
+    stubs = {page: _stub(PurePosixPath(page).stem) for page in missing - kept.keys()}
+    return Shown({**pages, **kept, **stubs}, nav, problems or fault, frozenset(kept), frozenset(stubs))
+
+
+def page_of(file: str) -> str | None:
+    """The page that a file is made into."""
+    shared = {CLAIMS: "claims.md", REFERENCES: "references.md"}
+    path = PurePosixPath(file)
+    if file in shared or path.name.startswith("_") or str(path.parent) not in ("patterns", "glossary"):
+        return shared.get(file)
+    return str(path.with_suffix(".md"))
+
+
+def _without(catalogue: Catalogue, files: set[str]) -> Catalogue:
+    """The catalogue without the entries of ``files``."""
+
+    def sound(folder: str, entries: dict[str, Any]) -> dict[str, Any]:
+        return {slug: entry for slug, entry in entries.items() if f"{folder}/{slug}.yml" not in files}
+
+    claims = {} if CLAIMS in files else catalogue.claims
+    patterns, terms = sound("patterns", catalogue.patterns), sound("glossary", catalogue.terms)
+    return replace(catalogue, patterns=patterns, terms=terms, claims=claims)
+
+
+def _fault(error: Exception) -> Problem:
+    what, why = f"{type(error).__name__}: {error}", "the catalogue's own code failed, not your text"
+    return Problem("builder/render.py", 1, 1, "", what, why, "undo the last change, and report it")
+
+
+def _stub(title: str) -> str:
+    return f"---\nsearch: {{exclude: true}}\n---\n\n# {title}\n"
+
+
+def _count(problems: list[Problem]) -> str:
+    return f"{len(problems)} problem{'s' * (len(problems) > 1)}"
+
+
+def _message(problem: Problem) -> str:
+    return f"<code>{escape(str(problem))}</code>"
+
+
+def _list(items: Iterable[str], rest: str = "") -> str:
+    text = "".join(f"<li>{item}</li>" for item in items) + rest
+    return f"<ul>{text}</ul>" if text else ""
