@@ -43,20 +43,20 @@ def load(root: Path, own: Path | None = None) -> tuple[Catalogue, list[Problem]]
 BOMB = "<script>alert(1)</script><img src=x onerror=alert(1)>{: onclick=alert(1) }[x](javascript:alert(1))"
 
 
-def poison(value: Any) -> Any:
+def poison(value: Any, bomb: str = BOMB) -> Any:
     """The same data with the bomb in every text that has a space, which no slug, key, date or address has."""
     if isinstance(value, dict):
-        return {key: value[key] if key in ("diagram", "verdict") else poison(value[key]) for key in value}
+        return {key: value[key] if key in ("diagram", "verdict") else poison(value[key], bomb) for key in value}
     if isinstance(value, list):
-        return [poison(item) for item in value]
-    return f"{value.strip()} {BOMB}" if isinstance(value, str) and " " in value else value
+        return [poison(item, bomb) for item in value]
+    return f"{value.strip()} {bomb}" if isinstance(value, str) and " " in value else value
 
 
-def load_hostile(folder: Path) -> tuple[Catalogue, list[Problem]]:
+def load_hostile(folder: Path, bomb: str = BOMB) -> tuple[Catalogue, list[Problem]]:
     """The good catalogue with markup and script in every text, and its problems."""
     root = copy_good(folder)
     for path in root.rglob("*.yml"):
-        data = poison(parse(path.read_text("utf-8"), path.name).data)
+        data = poison(parse(path.read_text("utf-8"), path.name).data, bomb)
         path.write_text(json.dumps(data, ensure_ascii=False), "utf-8")
     return load(root)
 
