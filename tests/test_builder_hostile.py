@@ -30,7 +30,7 @@ BOMBS = {
     "ends": "</title></script></style></textarea></code></p></td></svg><svg onload=alert(1)><base href=//e.org>",
     "comments": "--> <!-- alert(1) ]]> <![CDATA[ x <?php x ?> <!DOCTYPE x",
     "templates": "{{ 7*7 }}{% raw %}${7*7}{: .x #y onclick=alert(1) }{.x}",
-    "attributes": "\" onmouseover=\"alert(1)\" x=' onfocus='alert(1)' autofocus `onclick=alert(1)`",
+    "attributes": "\" onmouseover=\"alert(1)\" x=' onfocus='alert(1)' autofocus `onclick=alert(1)",
     "markdown": "``` ~~~ === \"T\" !!! x ??? x | a | b | # h --8<-- 'x' ++a++ ==a== ^^a^^ ~~a~~ :smile: [TOC] *[a]: b",
     "entities": "&lt;script&gt; &#60;img src=x&#62; &amp;lt; \\<b> \\u003cscript\\u003e %3Cscript%3E \\x3cb",
     "links": "[r]: javascript:x [r] <https://e.org> <a@e.org> [x](//e.org) [x](data:text/html,x) [x](vbscript:x) "
