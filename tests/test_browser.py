@@ -415,7 +415,7 @@ def test_keys_alone_are_enough(http: str, opened: Open) -> None:
 
 SEEN = """() => {
   const at = document.activeElement
-  if (at.closest(".md-search")) return at.name // it unfolds, and stays so
+  if (at.closest(".md-search")) return "search" // it unfolds, and stays so
   const near = [at, at.parentElement, at.nextElementSibling, ...(at.labels ?? [])].filter(Boolean)
   const looks = () => near.map(getComputedStyle).map(
     s => [s.outline, s.color, s.background, s.boxShadow, s.border, s.opacity, s.display, s.transform].join()).join()
