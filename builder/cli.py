@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -13,14 +12,13 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from . import tree
 from .check import check as check_catalogue
 from .data import SOURCES
 from .data import schema as json_schema
 from .load import Catalogue, Problem, read
-from .render import render as render_catalogue
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
-DOCS = "site_overrides/docs"
 
 Root = Annotated[Path, typer.Option("--root", file_okay=False, help="The folder that holds patterns/ and glossary/.")]
 Records = Annotated[
@@ -50,18 +48,13 @@ def render(
     root: Root = Path(),
     records: Records = None,
 ) -> None:
-    """Write the pages as Markdown and JSON, with the site's own assets, for any builder to build."""
-    pages = render_catalogue(_load(root, records))
+    """Write the pages as Markdown and JSON, with the site's assets and settings, for MkDocs or Zensical to build."""
+    catalogue = _load(root, records)
     try:
-        if (root / DOCS).is_dir():
-            shutil.copytree(root / DOCS, folder, dirs_exist_ok=True)
-        for name, content in pages.items():
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content, "utf-8")
+        count = tree.write(catalogue, root, folder)
     except OSError as error:
         _fail(f"{error.filename or folder}: cannot be written: {error.strerror}; choose another folder")
-    print(f"{len(pages)} files written to {folder}")
+    print(f"{count} files written to {folder / 'docs'}")
 
 
 @app.command()
