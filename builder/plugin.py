@@ -61,7 +61,7 @@ class CataloguePlugin(BasePlugin[CatalogueConfig]):
     def on_files(self, files: Files, config: MkDocsConfig, **_: Any) -> Files:
         assert self.pages is not None
         for path, content in self.pages.items():
-            hidden = path.startswith("glossary/") and path != "glossary/index.md"
+            hidden = path.startswith(("glossary/", "patterns/"))  # its list leads to it, whether the navigation does
             inclusion = InclusionLevel.NOT_IN_NAV if hidden else InclusionLevel.UNDEFINED
             file = File.generated(config, path, content=content, inclusion=inclusion)
             file.edit_uri = _origin(path)

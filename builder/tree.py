@@ -43,6 +43,6 @@ def settings(catalogue: Catalogue, root: Path, folder: Path) -> str:
         "theme": {"custom_dir": to(THEME), "variant": "classic"},
         "plugins": {"catalogue": {"enabled": False}},
         "nav": navigation(catalogue),
-        "not_in_nav": "glossary/*.md",
+        "not_in_nav": "glossary/*.md\npatterns/*.md",
     }
     return json.dumps(own, ensure_ascii=False, indent=1) + "\n"

@@ -58,7 +58,7 @@ def test_every_file_is_there() -> None:
         "index.md",
         "index.json",
         *("choose.md", "criteria.json", "matrix.md", "compare.md", "relations.md"),
-        *("claims.md", "claims.txt", "claims.json"),
+        *(f"claims.{ending}" for ending in ("md", "txt", "json", "bib", "csl.json")),
         *("llms.txt", "llms-full.txt", "robots.txt", "feed.xml"),
         *("references.md", "references.bib", "references.csl.json"),
         "patterns/index.md",
