@@ -2,9 +2,9 @@
 
 For each size (100 300 1000) a catalogue with that many patterns and three times as many terms, made from the real
 ones: every copy has its own slug, aliases, relations, links, diagram and words, so that every check and every page has
-work, and nothing is found ready in a cache. The originals are among them. Copies run by their original's recipe, and
-every tenth has a record. Prints the seconds of loading, checking and rendering in a process that does nothing else,
-then of a whole strict MkDocs build and our part of it, and what pages weigh. --only-ours leaves the build out.
+work, and nothing is found ready in a cache. The originals are among them. Copies run by their original's recipe; at
+least one in ten has a record. Prints the seconds of loading, checking and rendering in a process of their own, then of
+a whole strict MkDocs build and our part of it, and what pages weigh. --only-ours leaves the build out.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SIZES = [100, 300, 1000]
 TERMS = 3  # for each pattern
 WORKS = 10  # sets of references that the copies cite in turn
-MEASURED = 10  # one pattern in so many has a record
+MEASURED = 10  # one pattern in so many has a record, or some more
 WEIGHED = ("index", "choose", "patterns/index", "matrix", "compare", "relations", "glossary/index", "references")
 
 

@@ -19,7 +19,8 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any
+from functools import cache
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
@@ -284,8 +285,8 @@ def texts(value: Any, path: Path_ = ()) -> Iterator[tuple[Path_, Prose]]:
     if isinstance(value, Prose):
         yield path, value
     elif isinstance(value, BaseModel):
-        for name, info in type(value).model_fields.items():
-            yield from texts(getattr(value, name), (*path, info.alias or name))
+        for name, key in _fields(type(value)):
+            yield from texts(getattr(value, name), (*path, key))
     elif isinstance(value, dict):
         for key, inner in value.items():
             yield from texts(inner, (*path, key))
@@ -294,11 +295,30 @@ def texts(value: Any, path: Path_ = ()) -> Iterator[tuple[Path_, Prose]]:
             yield from texts(inner, (*path, i))
 
 
+@cache
+def _fields(model: type[BaseModel]) -> list[tuple[str, str]]:
+    """The fields of a model that may hold text: the name, and the key in the file."""
+    return [(name, info.alias or name) for name, info in model.model_fields.items() if _holds_text(info.annotation)]
+
+
+def _holds_text(annotation: Any) -> bool:
+    """Whether a Prose, or a model, is somewhere in a field's type."""
+    if isinstance(annotation, type) and issubclass(annotation, (Prose, BaseModel)):
+        return True
+    return any(map(_holds_text, get_args(annotation)))
+
+
 HTML = re.compile(r"<[a-zA-Z/!?][^<>\n]*>?|&#?\w+;")
 PLACEHOLDERS = ("todo", "tbd", "tba", "fixme", "xxx", "lorem ipsum", "coming soon", "placeholder text")
 PLACEHOLDER = re.compile(rf"\b({'|'.join(PLACEHOLDERS)})\b", re.I)
 BLOCKS = ("# ", "```", "~~~", "|", "> ")
 FOREIGN = re.compile(r"^(#{1,6} |```|~~~|\||> )", re.M)
+RULES = (  # what is refused, and signs of it: small letters that are quickly looked for
+    (HTML, ("<", "&"), "is HTML", "write it as plain text, or as `code`"),
+    (PLACEHOLDER, PLACEHOLDERS, "is a placeholder", "write the text"),
+    (FOREIGN, BLOCKS, "begins a heading, table, quotation or code block", "text has paragraphs and lists only"),
+)
+CODE = re.compile(r"`[^`\n]*`")
 LEFTOVER = re.compile(r"\[\[|\]\]|\[@|!\[|\]\(")
 
 
@@ -329,15 +349,10 @@ def _texts(
 
 
 def _markup(source: Source, path: Path_, text: str) -> Iterator[Problem]:
-    bare = re.sub(r"`[^`\n]*`", "", text)
+    bare = CODE.sub("", text)
     lowered = bare.lower()
-    rules = (
-        (HTML, ("<", "&"), "is HTML", "write it as plain text, or as `code`"),
-        (PLACEHOLDER, PLACEHOLDERS, "is a placeholder", "write the text"),
-        (FOREIGN, BLOCKS, "begins a heading, table, quotation or code block", "text has paragraphs and lists only"),
-    )
-    for pattern, signs, what, mend in rules:
-        if not any(sign in lowered for sign in signs):  # says no sooner than the pattern
+    for pattern, signs, what, mend in RULES:
+        if not any(sign in lowered for sign in signs):
             continue
         for match in pattern.finditer(bare):
             found = match[0].strip()
