@@ -120,10 +120,10 @@ class Copies:
     def _text(self, text: str, copy: int) -> str:
         """The text of a copy: its name in it, links to anything, its own set of works."""
         if copy:
+            line = isinstance(text, Line)
             text = re.sub(r"\]\(term:[^)]*\)", lambda _: f"](term:{self._other(self.terms)})", text)
             text = re.sub(r"\]\(pattern:[^)]*\)", lambda _: f"](pattern:{self._other(self.patterns)})", text)
-            text = re.sub(r"^(\W*\w+)", rf"\1 {name(copy)}" if isinstance(text, Line) else r"\1", text, count=1)
-            text = text if isinstance(text, Line) else f"{text} So it is for {name(copy)}."
+            text = f"{text} {name(copy)}" if line else f"{text} So it is for {name(copy)}."
         return re.sub(r"\[@[^\]]*\]", lambda m: re.sub(r"@(\w+)", lambda k: "@" + self._key(k[1], copy), m[0]), text)
 
     def _other(self, slugs: dict[str, Any], but: str = "") -> str:
