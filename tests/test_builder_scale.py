@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
@@ -18,7 +19,7 @@ from implementations.registry import RECIPES
 
 spec = importlib.util.spec_from_file_location("catalogue_scale", ROOT / "benchmarks/catalogue_scale.py")
 assert spec and spec.loader
-catalogue_scale = importlib.util.module_from_spec(spec)
+catalogue_scale = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(catalogue_scale)
 
 SMALL, LARGE = 20, 65  # no fewer, for each term that a text links to must be there
