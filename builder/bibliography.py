@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 from urllib.parse import quote
+
+from pydantic_core import to_json
 
 from .models import Author, Reference, ReferenceType
 
@@ -20,6 +21,32 @@ CONTAINERS = {"article": "journal", "inproceedings": "booktitle", "incollection"
 MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
 OTHERS = "and others"
 """How an author list that is cut short ends; BibTeX has a name for it, CSL has none."""
+
+
+def labels(references: dict[str, Reference]) -> dict[str, str]:
+    """Short names: “Kim and Rush 2016”, with a letter where two would be alike."""
+    short = {key: f"{_short(ref)} {ref.issued[:4]}" for key, ref in sorted(references.items())}
+    alike: dict[str, list[str]] = {}
+    for key, label in short.items():
+        alike.setdefault(label, []).append(key)
+    return {
+        key: label + (_letters(alike[label].index(key)) if len(alike[label]) > 1 else "")
+        for key, label in short.items()
+    }
+
+
+def _short(ref: Reference) -> str:
+    names = [a.family or a.literal or "" for a in ref.author]
+    if len(names) > 2 or names[-1] == OTHERS:
+        return f"{names[0]} et al."
+    return " and ".join(names)
+
+
+def _letters(number: int) -> str:
+    """a to z, then aa."""
+    more, last = divmod(number, 26)
+    return (_letters(more - 1) if more else "") + chr(ord("a") + last)
+
 
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -73,7 +100,7 @@ def _verbatim(address: str) -> str:
 def csl(references: dict[str, Reference]) -> str:
     """CSL-JSON, the list that Zotero, Pandoc and citeproc read."""
     items = [_item(key, ref) for key, ref in references.items()]
-    return json.dumps(items, ensure_ascii=False, indent=1) + "\n"
+    return to_json(items, indent=1).decode() + "\n"
 
 
 def _item(key: str, ref: Reference) -> dict[str, Any]:

@@ -19,7 +19,8 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any
+from functools import cache
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
@@ -27,11 +28,23 @@ from implementations.registry import PLATFORMS, RECIPES
 
 from . import diagram, figures, prose
 from .aliases import slug_of
-from .load import CLAIMS, RECORD_MEND, RECORDS, REFERENCES, VOCABULARY, Catalogue, Path_, Problem, Source
+from .load import (
+    CLAIMS,
+    RECORD_MEND,
+    RECORDS,
+    REFERENCES,
+    VOCABULARY,
+    Catalogue,
+    Path_,
+    Problem,
+    Source,
+    without_collection,
+)
 from .models import Claim, Direction, Pattern, Prose, Support, Term
 from .prose import Cite, Code, Figure, Link, Text
 
 
+@without_collection
 def check(catalogue: Catalogue) -> list[Problem]:
     """Every problem that reading the single files did not find. Pure."""
     problems: list[Problem] = []
@@ -151,12 +164,11 @@ def _words(catalogue: Catalogue, source: Source, pattern: Pattern) -> Iterator[P
 def _related(catalogue: Catalogue, source: Source, pattern: Pattern) -> Iterator[Problem]:
     words = catalogue.vocabulary
     assert words
-    known = _patterns(catalogue)
     for i, item in enumerate(pattern.related):
         if item.slug == pattern.slug:
             yield source.problem(("related", i, "slug"), "the pattern itself", SELF, "name another pattern")
-        elif item.slug not in known:
-            yield _unknown(source, ("related", i, "slug"), item.slug, known, NOWHERE)
+        elif not catalogue.has_pattern(item.slug):
+            yield _unknown(source, ("related", i, "slug"), item.slug, _patterns(catalogue), NOWHERE)
         if item.relation not in words.relations:
             yield _unknown(source, ("related", i, "relation"), item.relation, words.relations, WORDS)
     if pattern.slug in words.planned:
@@ -197,13 +209,12 @@ def _term(catalogue: Catalogue, source: Source, slug: str, term: Term, cited: se
         yield source.problem(("updated",), f"{term.updated} is before created", DAYS, "write the later day")
     if catalogue.vocabulary and term.category not in catalogue.vocabulary.categories:
         yield _unknown(source, ("category",), term.category, catalogue.vocabulary.categories, WORDS)
-    pages = catalogue.terms.keys() | catalogue.broken
     for name in ("related", "prerequisites"):
         for i, other in enumerate(getattr(term, name)):
             if other == term.slug:
                 yield source.problem((name, i), "the term itself", SELF, "name another term")
-            elif other not in pages:
-                yield _unknown(source, (name, i), other, pages, NOWHERE)
+            elif not catalogue.has_term(other):
+                yield _unknown(source, (name, i), other, catalogue.terms.keys() | catalogue.broken, NOWHERE)
     for i, ref in enumerate(term.refs):
         cited.add(ref.reference)
         yield from _work(catalogue, source, ("refs", i), ref.reference, ref.locator)
@@ -272,7 +283,7 @@ def _records(catalogue: Catalogue) -> Iterator[Problem]:
         if measured.own:
             continue
         file, record = f"{RECORDS}/{measured.name}.json", measured.record
-        if record.pattern not in catalogue.patterns.keys() | catalogue.broken:
+        if record.pattern not in catalogue.patterns and record.pattern not in catalogue.broken:
             mend = f"add patterns/{record.pattern}.yml, or delete the record"
             why = "no page would show it"
             yield Problem(file, 1, 1, "pattern", f"there is no pattern “{record.pattern}”", why, mend)
@@ -300,8 +311,8 @@ def texts(value: Any, path: Path_ = ()) -> Iterator[tuple[Path_, Prose]]:
     if isinstance(value, Prose):
         yield path, value
     elif isinstance(value, BaseModel):
-        for name, info in type(value).model_fields.items():
-            yield from texts(getattr(value, name), (*path, info.alias or name))
+        for name, key in _fields(type(value)):
+            yield from texts(getattr(value, name), (*path, key))
     elif isinstance(value, dict):
         for key, inner in value.items():
             yield from texts(inner, (*path, key))
@@ -310,10 +321,38 @@ def texts(value: Any, path: Path_ = ()) -> Iterator[tuple[Path_, Prose]]:
             yield from texts(inner, (*path, i))
 
 
+@cache
+def _fields(model: type[BaseModel]) -> list[tuple[str, str]]:
+    """The fields of a model that may hold text: the name, and the key in the file."""
+    return [(name, info.alias or name) for name, info in model.model_fields.items() if _holds_text(info.annotation)]
+
+
+def _holds_text(annotation: Any) -> bool:
+    """Whether a Prose, or a model, is somewhere in a field's type."""
+    if isinstance(annotation, type) and issubclass(annotation, (Prose, BaseModel)):
+        return True
+    return any(map(_holds_text, get_args(annotation)))
+
+
 IMAGE = re.compile(r"!\[(?![@\[])[^\]\n]*")
 HTML = re.compile(r"<[a-zA-Z/!?][^<>\n]*>?|&#?\w+;")
-PLACEHOLDER = re.compile(r"\b(TODO|TBD|TBA|FIXME|XXX|lorem ipsum|coming soon|placeholder text)\b", re.I)
+PLACEHOLDERS = ("todo", "tbd", "tba", "fixme", "xxx", "lorem ipsum", "coming soon", "placeholder text")
+PLACEHOLDER = re.compile(rf"\b({'|'.join(PLACEHOLDERS)})\b", re.I)
+BLOCKS = ("# ", "```", "~~~", "|", "> ")
 FOREIGN = re.compile(r"^(#{1,6} |```|~~~|\||> )", re.M)
+RULES = (  # what is refused, and signs of it: small letters that are quickly looked for; then what, why and mend
+    (HTML, ("<", "&"), "is HTML", "readers would see it as it stands", "write it as plain text, or as `code`"),
+    (IMAGE, ("![",), "begins an image", "a page fetches nothing from elsewhere", "tell what it shows, or link to it"),
+    (PLACEHOLDER, PLACEHOLDERS, "is a placeholder", "readers would see it", "write the text"),
+    (
+        FOREIGN,
+        BLOCKS,
+        "begins a heading, table, quotation or code block",
+        "text has paragraphs and lists only",
+        "write it as one of these",
+    ),
+)
+CODE = re.compile(r"`[^`\n]*`")
 LEFTOVER = re.compile(r"\[\[|\]\]|\[@|\]\(")
 
 
@@ -345,19 +384,11 @@ def _texts(
 
 
 def _markup(source: Source, path: Path_, text: str) -> Iterator[Problem]:
-    bare = re.sub(r"`[^`\n]*`", "", text)
-    rules = (
-        (HTML, "is HTML", "readers would see it as it stands", "write it as plain text, or as `code`"),
-        (IMAGE, "begins an image", "a page fetches nothing from elsewhere", "tell what it shows, or link to it"),
-        (PLACEHOLDER, "is a placeholder", "readers would see it", "write the text"),
-        (
-            FOREIGN,
-            "begins a heading, table, quotation or code block",
-            "text has paragraphs and lists only",
-            "write it as one of these",
-        ),
-    )
-    for pattern, what, why, mend in rules:
+    bare = CODE.sub("", text)
+    lowered = bare.lower()
+    for pattern, signs, what, why, mend in RULES:
+        if not any(sign in lowered for sign in signs):
+            continue
         for match in pattern.finditer(bare):
             found = match[0].strip()
             yield source.problem(path, f"“{found}” {what}", why, mend, at=source.find(path, found))
@@ -371,15 +402,17 @@ def _markup(source: Source, path: Path_, text: str) -> Iterator[Problem]:
 def _work(
     catalogue: Catalogue, source: Source, path: Path_, key: str, locator: str | None, raw: str = ""
 ) -> Iterator[Problem]:
-    at = source.find(path, raw or key)
     reference = catalogue.references.get(key)
+    if reference and (locator or not reference.type.has_locators):
+        return
+    at = source.find(path, raw or key)
     if reference is None:
         if REFERENCES not in catalogue.sources or catalogue.references:
             near = difflib.get_close_matches(key, catalogue.references, n=1)
             mend = f"did you mean `{near[0]}`?" if near else f"add it to {REFERENCES}"
             why = "a citation leads to a work"
             yield source.problem(path, f"there is no reference “{key}”", why, mend, at=at)
-    elif locator is None and reference.type.has_locators:
+    else:
         mend = f"say where in it: [@{key}, sec. 2]" if raw else "add `locator`: sec. 2"
         why = "a reader would search the whole work"
         yield source.problem(path, f"“{key}” is cited without a place", why, mend, at=at)
@@ -387,14 +420,17 @@ def _work(
 
 def _link(catalogue: Catalogue, source: Source, path: Path_, target: str) -> Iterator[Problem]:
     kind, _, rest = target.partition(":")
+    if kind in ("http", "https") or (kind == "term" and catalogue.has_term(rest)):
+        return
+    if kind == "pattern" and catalogue.has_pattern(rest):
+        return
     at = source.find(path, target)
-    if kind == "term" and rest not in catalogue.terms.keys() | catalogue.broken:
+    if kind == "term":
         yield source.problem(path, f"there is no term “{rest}”", NOWHERE, _choose(rest, catalogue.terms), at=at)
     elif kind == "pattern":
-        known = _patterns(catalogue)
-        if rest not in known:
-            yield source.problem(path, f"there is no pattern “{rest}”", NOWHERE, _choose(rest, known), at=at)
-    elif kind not in ("term", "http", "https"):
+        mend = _choose(rest, _patterns(catalogue))
+        yield source.problem(path, f"there is no pattern “{rest}”", NOWHERE, mend, at=at)
+    else:
         mend = "begin it with https://, term: or pattern:"
         yield source.problem(path, f"“{target}” is no address", "a link may lead to pages only", mend, at=at)
 
@@ -424,17 +460,18 @@ def _figure(
 
 def headline(catalogue: Catalogue, slug: str) -> Any:
     """The record that the text quotes: of the recipe's own settings, committed, current and new before others."""
-    found = [m for m in catalogue.records if m.record.pattern == slug and not m.record.smoke]
+    found = [m for m in catalogue.records_by_pattern.get(slug, []) if not m.record.smoke]
     return max(found, key=lambda m: (not m.record.settings, not m.own, not m.stale, m.record.date), default=None)
 
 
 # ------------------------------------------------------------------------------------------------- numbers
 
 CITED, MEASURED = "\x01", "\x02"
+DIGIT = re.compile(r"\d")
 ABBREVIATED = "".join(
     rf"(?<!\b{word}\.)" for word in ("e\\.g", "i\\.e", "vs", "cf", "al", "sec", "fig", "tab", "no", "p")
 )
-SENTENCE = re.compile(rf"{ABBREVIATED}(?<=[.!?…])[\"'”’)\]]*\s+(?=[^a-z\s])")
+SENTENCE = re.compile(rf"(?<=[.!?…]){ABBREVIATED}[\"'”’)\]]*\s+(?=[^a-z\s])")
 QUANTITY = re.compile(r"[~≈<>≤≥+\-−]?\s*[$€£]?\d[\d.,]*\s*(%|x|×|k|ms|s|min|h|[KMGT]i?B|tokens?/s)", re.I)
 NUMBER = re.compile(r"(?<![\w.])[~≈+\-−]?[$€£]?\d[\w.,:/%×–-]*\w*[%×]?|[^\W\d_][\w./+-]*\d[\w./+%×-]*", re.U)
 YEAR = re.compile(
@@ -453,14 +490,18 @@ BITS = re.compile(r"\b\d+-bit\b")
 
 def uncited(text: str) -> Iterator[tuple[str, int]]:
     """Every figure without a source, with how many equal ones stand before it in the text."""
+    if not DIGIT.search(text):
+        return
+    items = [_flat(item) for block in prose.parse(text) for item in block.items]
+    sentences = [sentence for item in items if DIGIT.search(item) for sentence in SENTENCE.split(item)]
+    if not any(_figures(sentence) for sentence in sentences if CITED not in sentence):
+        return
     seen: Counter[str] = Counter()
-    for block in prose.parse(text):
-        for item in block.items:
-            for sentence in SENTENCE.split(_flat(item)):
-                for figure in _figures(sentence):
-                    if CITED not in sentence:
-                        yield figure, seen[figure]
-                    seen[figure] += 1
+    for sentence in sentences:
+        for figure in _figures(sentence):
+            if CITED not in sentence:
+                yield figure, seen[figure]
+            seen[figure] += 1
 
 
 def _flat(item: tuple[prose.Inline, ...]) -> str:
@@ -481,11 +522,12 @@ def _flat(item: tuple[prose.Inline, ...]) -> str:
     return out
 
 
-def _figures(sentence: str) -> Iterator[str]:
+def _figures(sentence: str) -> list[str]:
+    if not DIGIT.search(sentence):
+        return []
     bare = sentence
     for exempt in (DATE, LABEL, BITS):
         bare = exempt.sub("", bare)
     bare = YEAR.sub(lambda m: m[0].replace(m[1], ""), bare)
-    for match in NUMBER.finditer(bare):
-        if not match[0][0].isalpha():
-            yield match[0].rstrip(".,:;/-–")
+    found = (match[0] for match in NUMBER.finditer(bare))
+    return [number.rstrip(".,:;/-–") for number in found if not number[0].isalpha()]

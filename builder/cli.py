@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import sys
 from datetime import date
 from pathlib import Path
@@ -16,16 +15,14 @@ from rich.text import Text
 
 from implementations.errors import InputError
 
+from . import tree
 from .check import check as check_catalogue
 from .data import SCHEMAS, SOURCES, dumps, schema_files
 from .data import schema as json_schema
-from .downloads import archives
 from .load import Catalogue, Problem, read
-from .render import render as render_catalogue
 from .scaffold import scaffold
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
-DOCS = "site_overrides/docs"
 FOLDERS = {"pattern": "patterns", "term": "glossary"}
 
 Root = Annotated[Path, typer.Option("--root", file_okay=False, help="The folder that holds patterns/ and glossary/.")]
@@ -56,23 +53,15 @@ def render(
     root: Root = Path(),
     records: Records = None,
 ) -> None:
-    """Write the pages as Markdown and JSON, with the site's own assets and downloads, for any builder to build."""
+    """Write the pages as Markdown and JSON, with the site's assets, downloads and settings, for MkDocs or Zensical."""
     catalogue = _load(root, records)
-    files = {path: content.encode() for path, content in render_catalogue(catalogue).items()}
     try:
-        files |= dict(archives(catalogue))
+        count = tree.write(catalogue, root, folder)
     except InputError as error:
         _fail(str(error))
-    try:
-        if (root / DOCS).is_dir():
-            shutil.copytree(root / DOCS, folder, dirs_exist_ok=True)
-        for name, content in files.items():
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
     except OSError as error:
         _fail(f"{error.filename or folder}: cannot be written: {error.strerror}; choose another folder")
-    print(f"{len(files)} files written to {folder}")
+    print(f"{count} files written to {folder / 'docs'}")
 
 
 @app.command()

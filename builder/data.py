@@ -6,11 +6,11 @@ models; the tests hold each file against its schema.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from pydantic import AwareDatetime, Field, TypeAdapter
+from pydantic_core import to_json
 
 from implementations.record import Estimate, Record, Verdict
 from implementations.registry import PLATFORMS, RECIPES, CellStatus, cell
@@ -334,7 +334,7 @@ def files(catalogue: Catalogue) -> dict[str, str]:
 
 
 def dumps(data: Any) -> str:
-    return json.dumps(data, ensure_ascii=False, indent=1) + "\n"
+    return to_json(data, indent=1).decode() + "\n"
 
 
 def _linked(catalogue: Catalogue, kind: str) -> dict[str, str]:
@@ -488,7 +488,7 @@ def status(pattern: str, platform: str) -> CellStatus:
 def records_of(catalogue: Catalogue, slug: str) -> list[Measured]:
     """A pattern's records: the one its text quotes first, then newest first; smoke runs last."""
     first = headline(catalogue, slug)
-    found = [m for m in catalogue.records if m.record.pattern == slug]
+    found = catalogue.records_by_pattern.get(slug, [])
     return sorted(found, key=lambda m: (m is not first, m.record.smoke, -m.record.date.timestamp()))
 
 
@@ -503,6 +503,6 @@ def updated(catalogue: Catalogue, model: Pattern | Term | None = None) -> str:
     """The day of the last change: of one page with its records, or of the whole catalogue."""
     models = [model] if model else [*catalogue.patterns.values(), *catalogue.terms.values()]
     slugs = {m.slug for m in models if isinstance(m, Pattern)}
-    measured = [f"{m.record.date:%Y-%m-%d}" for m in catalogue.records if m.record.pattern in slugs]
+    measured = [f"{m.record.date:%Y-%m-%d}" for slug in slugs for m in catalogue.records_by_pattern.get(slug, [])]
     checked = [] if model else [claim.checked for claim in catalogue.claims.values()]
     return max([*(m.updated for m in models), *measured, *checked], default="1970-01-01")

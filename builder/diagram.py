@@ -8,12 +8,14 @@ stylesheet colours it in light and dark.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, partial
 from xml.etree import ElementTree as ET
 
 import merm
+from merm.layout import layout_diagram
+from merm.measure import TextMeasurer
 
 SVG = "{http://www.w3.org/2000/svg}"
 TAGS = frozenset("svg g defs marker path rect circle ellipse polygon polyline line text tspan".split())
@@ -23,6 +25,7 @@ ATTRIBUTES = frozenset(
     " stroke-dasharray stroke-width".split()
 )
 UNHEEDED = re.compile(r"\s*(click|style|classDef|class|linkStyle|href|%%(?=\{))\b")
+FLOWCHART = re.compile(r"\s*(flowchart|graph)\b")
 LOCAL = re.compile(r"url\(#([\w-]+)\)")
 
 
@@ -41,7 +44,7 @@ def errors(source: str) -> Iterator[DiagramError]:
             why = "the site colours diagrams, and they hold no links"
             yield DiagramError(number, f"`{match[1]}` has no effect", why, "remove the line")
     try:
-        _draw(source)
+        _laid_out(source)
     except Exception as error:  # the renderer raises its own and whatever its layout runs into
         message = str(error) or type(error).__name__
         found = re.match(r"Line (\d+): (.*)", message, re.S)
@@ -50,8 +53,7 @@ def errors(source: str) -> Iterator[DiagramError]:
 
 def svg(source: str, name: str, label: str) -> str:
     """The diagram as one SVG element; `name` keeps its ids apart, `label` is read in its place."""
-    drawn = _draw(source)
-    root = _clean(drawn, name)
+    root = _clean(ET.fromstring(_laid_out(source)()), name)
     _fit(root)
     root.set("role", "img")
     root.set("aria-label", label)
@@ -61,14 +63,21 @@ def svg(source: str, name: str, label: str) -> str:
     return re.sub(r"[\[\]{}*_`]", lambda m: f"&#{ord(m[0])};", drawing)  # words of labels, never Markdown
 
 
-@lru_cache(maxsize=1_000)  # the check draws it too, and a preview again at every change
-def _draw(source: str) -> ET.Element:
+@cache
+def _laid_out(source: str) -> Callable[[], str]:
+    """Read and laid out, which finds what is wrong, and kept, so that drawing it goes on from here."""
     text = "\n".join(line for line in source.splitlines() if not line.strip().startswith("%%"))
-    root = ET.fromstring(merm.render_diagram(text))
-    classes = {element.get("class", "").split("-")[0] for element in root.iter()}
-    if not classes & {"edge", "seq", "transition"}:
+    if FLOWCHART.match(text):
+        flowchart = merm.parse_flowchart(text)
+        layout = layout_diagram(flowchart, measure_fn=TextMeasurer().measure)
+        connected, draw = bool(flowchart.edges), partial(merm.render_svg, flowchart, layout)
+    else:
+        drawn = merm.render_diagram(text)
+        classes = {element.get("class", "").split("-")[0] for element in ET.fromstring(drawn).iter()}
+        connected, draw = bool(classes & {"seq", "transition"}), lambda: drawn
+    if not connected:
         raise ValueError("nothing is connected to anything; a bracket may be open")
-    return root
+    return draw
 
 
 def _fit(root: ET.Element) -> None:

@@ -18,6 +18,7 @@ from .prose import plain
 # How relations are drawn. One that is not named here is drawn as an arrow of its own.
 REVERSED = {"precedes": "follows"}  # the same arrow, told from its other end
 MUTUAL = {"alternative", "combines_with"}  # said once it holds both ways, so it has no arrow head
+DRAWN = 60
 
 
 def reasons(pattern: Pattern) -> Iterator[tuple[bool, int, Guidance]]:
@@ -54,12 +55,17 @@ class Map:
 
 
 def maps(catalogue: Catalogue) -> Iterator[Map]:
-    """A map for each kind of relation that somebody uses, in the vocabulary's order."""
+    """A map for each kind of relation that somebody uses, in the vocabulary's order.
+
+    One with more than DRAWN patterns is left out: nobody could read it, and drawing takes the square of their number.
+    """
     for relation in catalogue.vocabulary.relations if catalogue.vocabulary else ():
         pairs = sorted({(a, b) for kind, a, b in _pairs(catalogue) if kind == relation})
         if pairs:
             line = "---" if relation in MUTUAL else "-->"
             names = {slug: title(catalogue, slug) for pair in pairs for slug in pair}
+            if len(names) > DRAWN:
+                continue
             nodes = [_node(catalogue, slug, name) for slug, name in sorted(names.items())]
             edges = [f"  {_id(a)} {line} {_id(b)}" for a, b in pairs]
             joint = "and" if relation in MUTUAL else "to"

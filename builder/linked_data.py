@@ -7,9 +7,9 @@ from typing import Any
 from implementations.registry import RECIPES
 
 from .bibliography import OTHERS
-from .data import citation, page_path, page_url, record_path, records_of, updated, works
+from .data import citation, claim_url, page_path, page_url, record_path, records_of, updated, works
 from .load import Catalogue, Measured
-from .models import Pattern, Reference, ReferenceType, Term
+from .models import Claim, Pattern, Reference, ReferenceType, Term
 from .prose import plain
 
 CONTEXT = {"@context": "https://schema.org"}
@@ -48,12 +48,12 @@ def _article(catalogue: Catalogue, pattern: Pattern) -> dict[str, Any]:
         "inLanguage": "en",
         "isPartOf": {"@type": "WebSite", "name": cite.source, "url": page_url(catalogue, "index.md")},
         "citation": [_work(catalogue.references[key]) for key in works(pattern) if key in catalogue.references],
-        **_rights(catalogue, pattern),
+        **_rights(catalogue),
     }
 
 
-def _rights(catalogue: Catalogue, model: Pattern | Term) -> dict[str, Any]:
-    cite = citation(catalogue, page_path(model))
+def _rights(catalogue: Catalogue) -> dict[str, Any]:
+    cite = citation(catalogue, "index.md")
     author = {"@type": "Organization", "name": cite.author}
     return {"author": author, "publisher": author, "license": f"https://spdx.org/licenses/{cite.licence}.html"}
 
@@ -89,14 +89,14 @@ def _code(catalogue: Catalogue, pattern: Pattern) -> dict[str, Any]:
         "runtimePlatform": "PyTorch",
         "codeSampleType": "full solution",
         "mainEntityOfPage": {"@id": page},
-        **_rights(catalogue, pattern),
+        **_rights(catalogue),
     }
 
 
 def _dataset(catalogue: Catalogue, measured: Measured) -> dict[str, Any]:
     record, address = measured.record, page_url(catalogue, record_path(measured))
     pattern = catalogue.patterns[record.pattern]
-    rights = _rights(catalogue, pattern)
+    rights = _rights(catalogue)
     day = f"{record.date:%Y-%m-%d}"
     return {
         "@type": "Dataset",
@@ -147,4 +147,26 @@ def glossary(catalogue: Catalogue) -> dict[str, Any]:
             for _, term in sorted(catalogue.terms.items())
             for address in [page_url(catalogue, page_path(term))]
         ],
+    }
+
+
+def claims(catalogue: Catalogue) -> dict[str, Any]:
+    """A ClaimReview for each claim: who claims it stands in its text, the verdict is ours."""
+    return {**CONTEXT, "@graph": [_review(catalogue, slug, claim) for slug, claim in catalogue.claims.items()]}
+
+
+def _review(catalogue: Catalogue, slug: str, claim: Claim) -> dict[str, Any]:
+    address = claim_url(catalogue, slug)
+    return {
+        "@type": "ClaimReview",
+        "@id": address,
+        "url": address,
+        "name": plain(claim.title),
+        "claimReviewed": plain(claim.claim),
+        "reviewRating": {"@type": "Rating", "alternateName": claim.verdict},
+        "reviewBody": plain(claim.takeaway),
+        "datePublished": claim.checked,
+        "inLanguage": "en",
+        "citation": [_work(catalogue.references[key]) for key in works({slug: claim}) if key in catalogue.references],
+        **_rights(catalogue),
     }

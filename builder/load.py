@@ -9,13 +9,14 @@ Every key and value keeps its line and column, so that what is wrong with it can
 from __future__ import annotations
 
 import difflib
+import gc
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -26,6 +27,7 @@ from implementations.record import Record, RecordError
 from implementations.registry import RECIPES
 
 from . import code
+from .bibliography import labels
 from .models import Claim, Date, Key, PartialDate, Pattern, Reference, Slug, Term, Url, Version, Vocabulary
 
 MAX_BYTES = 1_000_000
@@ -36,6 +38,7 @@ CLAIMS = "patterns/_claims.yml"
 SHARED = {VOCABULARY: Vocabulary, REFERENCES: dict[Key, Reference], CLAIMS: dict[Slug, Claim]}
 
 Path_ = tuple[str | int, ...]
+P, T = ParamSpec("P"), TypeVar("T")
 
 
 @dataclass(frozen=True, order=True)
@@ -125,7 +128,44 @@ class Catalogue:
     def source(self, kind: str, slug: str) -> Source:
         return self.sources[f"{kind}/{slug}.yml"]
 
+    def has_pattern(self, slug: str) -> bool:
+        """Whether a file may name it: it has a page, or one that has to be mended first, or is planned."""
+        planned = self.vocabulary.planned if self.vocabulary else {}
+        return slug in self.patterns or slug in self.broken or slug in planned
 
+    def has_term(self, slug: str) -> bool:
+        return slug in self.terms or slug in self.broken
+
+    @cached_property
+    def records_by_pattern(self) -> dict[str, list[Measured]]:
+        found: dict[str, list[Measured]] = {}
+        for measured in self.records:
+            found.setdefault(measured.record.pattern, []).append(measured)
+        return found
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """Short names of the works: “Kim and Rush 2016”."""
+        return labels(self.references)
+
+
+def without_collection(act: Callable[P, T]) -> Callable[P, T]:
+    """Nothing that a catalogue is made of is garbage, and looking for some takes longer than reading it."""
+
+    @wraps(act)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        enabled = gc.isenabled()
+        gc.disable()
+        try:
+            return act(*args, **kwargs)
+        finally:
+            if enabled:
+                gc.enable()
+
+    return call
+
+
+@without_collection
 def read(root: Path, own_records: Path | None = None) -> tuple[Catalogue, list[Problem]]:
     """Read everything under `root`. The problems are those of single files; see check.py for the rest."""
     sources = {path.relative_to(root).as_posix(): parse_file(path, root) for path in _yaml_files(root)}
@@ -214,7 +254,7 @@ def _read_records(root: Path, own: Path | None) -> tuple[list[Measured], list[Pr
             what = str(error).removeprefix(f"{path}: ").removesuffix(RECORD_MEND).rstrip("; ")
             problems.append(Problem(file, 1, 1, "", what, "a record is shown whole or not at all", RECORD_MEND))
             continue
-        if record not in [measured.record for measured in records]:
+        if not any(record == other.record for other in records if other.record.date == record.date):
             known = record.pattern in RECIPES
             stale = not known or record.code_sha256 != code_sha256(record.pattern, task=record.task.name)
             records.append(Measured(name, record, is_own, stale))

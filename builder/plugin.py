@@ -77,7 +77,8 @@ class CataloguePlugin(BasePlugin[CatalogueConfig]):
     def on_files(self, files: Files, config: MkDocsConfig, **_: Any) -> Files:
         assert self.shown
         for path, content in self.shown.pages.items():
-            hidden = (path.startswith("glossary/") and path != "glossary/index.md") or path in self.shown.stubs
+            hidden = path.startswith(("glossary/", "patterns/"))  # its list leads to it, whether the navigation does
+            hidden = hidden or path in self.shown.stubs
             inclusion = InclusionLevel.NOT_IN_NAV if hidden else InclusionLevel.UNDEFINED
             file = File.generated(config, path, content=content, inclusion=inclusion)
             file.edit_uri = _origin(path)

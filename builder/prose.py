@@ -10,15 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
-INLINE = re.compile(
+INLINE = re.compile(  # every choice begins with a character of its own, by which the search skips plain text
     r"`(?P<code>[^`\n]+)`"
     r"|\[\[record:\s*(?P<path>[^\]|]*?)\s*(?:\|\s*(?P<format>[^\]]*?)\s*)?\]\]"
     r"|\[(?P<cite>@[^\]]*)\]"
     r"|\[(?P<label>[^\[\]]+)\]\((?P<target>[^()\s]+)\)"
     r"|\*\*(?=\S)(?P<strong>.+?)(?<=\S)\*\*"
-    r"|(?<![*\w])\*(?=[^\s*])(?P<em>[^*]+?)(?<=\S)\*(?![*\w])",
+    r"|\*(?<![*\w]\*)(?=[^\s*])(?P<em>[^*]+?)(?<=\S)\*(?![*\w])",
     re.S,
 )
 BULLET = re.compile(r"[-*] +")
@@ -79,8 +79,9 @@ class Block:
     items: tuple[tuple[Inline, ...], ...]
 
 
-@lru_cache(maxsize=20_000)  # check, page, twin and data parse each text again, and a preview all that did not change
+@cache
 def parse(text: str) -> tuple[Block, ...]:
+    """Kept, as checking and every page that shows a text ask for it again."""
     blocks: list[Block] = []
     for chunk in re.split(r"\n\s*\n", text.strip()):
         kind, items = "", []
@@ -145,11 +146,10 @@ def walk(nodes: tuple[Inline, ...]) -> Iterator[Inline]:
         yield from walk(getattr(node, "inner", ()))
 
 
-def nodes(text: str) -> Iterator[Inline]:
+@cache
+def nodes(text: str) -> tuple[Inline, ...]:
     """Every inline node of a text."""
-    for block in parse(text):
-        for item in block.items:
-            yield from walk(item)
+    return tuple(node for block in parse(text) for item in block.items for node in walk(item))
 
 
 # ----------------------------------------------------------------------------------------- writing it back
@@ -222,6 +222,7 @@ class Writer:
         return self.figure(node)
 
 
+@cache
 def plain(text: str) -> str:
     """The words alone: for titles, descriptions and alternative text. Citations and figures fall out."""
 

@@ -12,7 +12,7 @@ import json
 import posixpath
 import re
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -31,7 +31,7 @@ from .check import headline, texts
 from .code import Listing
 from .data import archive_path, beside, citation, page_path, page_url, record_path, records_of, status, works
 from .explorer import Entry
-from .load import Catalogue
+from .load import Catalogue, without_collection
 from .models import (
     Claim,
     Direction,
@@ -86,6 +86,7 @@ ENVIRONMENT = _environment(escape)  # Markdown and HTML, for a builder of sites
 PLAIN = _environment(twin.escape)  # Markdown that is read as it stands
 
 
+@without_collection
 def render(catalogue: Catalogue) -> dict[str, str]:
     """Every page and data file of the site, by path. Markdown pages link to each other by path."""
     out = {
@@ -138,8 +139,10 @@ def _twins(catalogue: Catalogue) -> dict[str, str]:
 
 
 def _works(catalogue: Catalogue) -> dict[str, str]:
-    """Every work for a reference manager, and those of each pattern."""
+    """Every work for a reference manager, those of each pattern, and those of the claims."""
     pages = {"references.md": sorted(catalogue.references)}
+    if catalogue.claims:
+        pages["claims.md"] = works(catalogue.claims)
     for slug, pattern in catalogue.patterns.items():
         pages[f"patterns/{slug}.md"] = works(pattern)
     out = {}
@@ -149,10 +152,16 @@ def _works(catalogue: Catalogue) -> dict[str, str]:
     return out
 
 
+LISTED = 60
+
+
 def navigation(catalogue: Catalogue) -> list[Any]:
-    """The site's navigation, as MkDocs writes it. Terms are reached from the glossary's index."""
+    """The site's navigation, as MkDocs writes it. Terms are reached from the glossary's index.
+
+    So are patterns from theirs where there are more than LISTED, for each page holds the whole navigation.
+    """
     by_title = sorted(catalogue.patterns.values(), key=lambda p: p.title.lower())
-    patterns = [{head(p.title): f"patterns/{p.slug}.md"} for p in by_title]
+    patterns = [{head(p.title): f"patterns/{p.slug}.md"} for p in by_title if len(by_title) <= LISTED]
     overviews = [{"Where each runs": "matrix.md"}, {"Side by side": "compare.md"}, {"How they relate": "relations.md"}]
     return [
         {"Home": "index.md"},
@@ -200,7 +209,7 @@ class Page(Writer):
 
     def to(self, path: str) -> Markup:
         """The relative address of another page or file."""
-        return Markup(posixpath.relpath(path, posixpath.dirname(self.path) or "."))
+        return _relative(path, posixpath.dirname(self.path))
 
     def link(self, label: str, target: str) -> str:
         kind, _, rest = target.partition(":")
@@ -266,22 +275,18 @@ class Page(Writer):
         json_ = self._beside(".json", "application/json", "This page as JSON")
         return [json_, self._beside(".txt", "text/markdown", "This page as plain Markdown")]
 
+    def cited(self) -> list[dict[str, str]]:
+        bibtex_ = self._beside(".bib", "application/x-bibtex", "Its references as BibTeX")
+        return [bibtex_, self._beside(".csl.json", CSL, "Its references as CSL-JSON")]
+
     def linked_data(self) -> dict[str, Any] | None:
         return linked_data.glossary(self.catalogue) if self.path == "glossary/index.md" else None
 
     # -- references
 
-    @cached_property
+    @property
     def labels(self) -> dict[str, str]:
-        """Short names of all works: “Kim and Rush 2016”, with a letter where two would be alike."""
-        short = {key: f"{_short(ref)} {ref.issued[:4]}" for key, ref in sorted(self.catalogue.references.items())}
-        alike: dict[str, list[str]] = {}
-        for key, label in short.items():
-            alike.setdefault(label, []).append(key)
-        return {
-            key: label + (chr(ord("a") + alike[label].index(key)) if len(alike[label]) > 1 else "")
-            for key, label in short.items()
-        }
+        return self.catalogue.labels
 
     def reference(self, key: str) -> Markup:
         """A work in full, as one line of Markdown."""
@@ -343,6 +348,11 @@ ADDRESS = ":/?#@!$&+,;=%~-."
 CSL = "application/vnd.citationstyles.csl+json"
 
 
+@cache
+def _relative(path: str, folder: str) -> Markup:
+    return Markup(posixpath.relpath(path, folder or "."))
+
+
 class PatternPage(Page):
     def __init__(self, catalogue: Catalogue, pattern: Pattern) -> None:
         self.results = [Results(m) for m in records_of(catalogue, pattern.slug)]
@@ -358,11 +368,7 @@ class PatternPage(Page):
         return data.updated(self.catalogue, self.pattern)
 
     def alternates(self) -> list[dict[str, str]]:
-        return [
-            *self.twins(),
-            self._beside(".bib", "application/x-bibtex", "Its references as BibTeX"),
-            self._beside(".csl.json", CSL, "Its references as CSL-JSON"),
-        ]
+        return [*self.twins(), *self.cited()]
 
     def linked_data(self) -> dict[str, Any]:
         return linked_data.pattern(self.catalogue, self.pattern)
@@ -448,7 +454,10 @@ class ClaimsPage(Page):
         return max(claim.checked for claim in self.catalogue.claims.values())
 
     def alternates(self) -> list[dict[str, str]]:
-        return self.twins()
+        return [*self.twins(), *self.cited()]
+
+    def linked_data(self) -> dict[str, Any]:
+        return linked_data.claims(self.catalogue)
 
     def by_verdict(self) -> Iterator[tuple[Support, list[tuple[str, Claim]]]]:
         """The claims of each verdict, the best supported first."""
@@ -519,8 +528,8 @@ class FindPage(Page):
 
     def marks(self, pattern: Pattern, dimension: str, value: str) -> list[bool]:
         """Whether the page gives a reason to use (True) and to leave (False) the pattern for one answer."""
-        here = [r for r in self.reasons(pattern, dimension) if value in r["item"].criterion.values]
-        return sorted({r["use"] for r in here}, reverse=True)
+        weighed = ((use, item.criterion) for use, _, item in find.reasons(pattern))
+        return sorted({use for use, c in weighed if c.dimension == dimension and value in c.values}, reverse=True)
 
     # -- what a pattern needs, and where it runs
 
@@ -805,13 +814,6 @@ def _and(words: list[str]) -> str:
 
 
 # ------------------------------------------------------------------------------------------------ references
-
-
-def _short(ref: Reference) -> str:
-    names = [a.family or a.literal or "" for a in ref.author]
-    if len(names) > 2 or names[-1] == OTHERS:
-        return f"{names[0]} et al."
-    return " and ".join(names)
 
 
 def _people(ref: Reference) -> str:

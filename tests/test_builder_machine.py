@@ -394,6 +394,16 @@ REQUIRED = {
     },
     "DefinedTerm": {"name", "description", "inDefinedTermSet", "termCode", "url"},
     "DefinedTermSet": {"name", "description", "hasDefinedTerm", "url"},
+    "ClaimReview": {
+        "name",
+        "claimReviewed",
+        "reviewRating",
+        "reviewBody",
+        "citation",
+        "url",
+        "datePublished",
+        "author",
+    },
 }
 
 
@@ -427,6 +437,9 @@ def test_linked_data_of_every_page(catalogue: Catalogue, pages: dict[str, str]) 
             assert len(kinds[2:]) == sum(
                 not m.own and f"patterns/{m.record.pattern}.md" == path for m in catalogue.records
             )
+        elif path == "claims.md":
+            assert kinds == ["ClaimReview"] * len(catalogue.claims)
+            assert [thing["url"] for thing in found] == [f"{SITE}claims.html#{slug}" for slug in catalogue.claims]
         else:
             assert kinds == ["DefinedTermSet" if path == "glossary/index.md" else "DefinedTerm"]
         for thing in found:
@@ -437,7 +450,7 @@ def test_linked_data_of_every_page(catalogue: Catalogue, pages: dict[str, str]) 
 
 
 FOUND = ("choose.md", "patterns/index.md", "matrix.md", "compare.md", "relations.md", "payback.md", "results.md")
-UNLINKED = ("index.md", *FOUND, "claims.md", "references.md")
+UNLINKED = ("index.md", *FOUND, "references.md")
 """Pages about which linked data says nothing."""
 
 
@@ -446,6 +459,8 @@ def linked(catalogue: Catalogue, path: str) -> dict[str, Any]:
     slug = Path(path).stem
     if path == "glossary/index.md":
         data = linked_data.glossary(catalogue)
+    elif path == "claims.md":
+        data = linked_data.claims(catalogue)["@graph"][0]
     elif path.startswith("glossary/"):
         data = linked_data.term(catalogue, catalogue.terms[slug])
     else:
@@ -506,6 +521,10 @@ def test_pattern_offers_the_works_that_it_cites(catalogue: Catalogue, pages: dic
         keys = list(read(text)) if kind == "bib" else [item["id"] for item in json.loads(text)]
         assert keys == list(json.loads(pages[f"patterns/{slug}.json"])["references"]) != []
         assert f"({slug}.{kind})" in pages[f"patterns/{slug}.md"]
+    text = pages[f"claims.{kind}"]
+    keys = list(read(text)) if kind == "bib" else [item["id"] for item in json.loads(text)]
+    assert keys == list(json.loads(pages["claims.json"])["references"]) != []
+    assert f"(claims.{kind})" in pages["claims.md"]
     assert f"(references.{kind})" in pages["references.md"]
 
 

@@ -60,7 +60,7 @@ def test_every_file_is_there() -> None:
         "index.json",
         *("choose.md", "criteria.json", "matrix.md", "compare.md", "relations.md"),
         *("payback.md", "prices.json", "results.md"),
-        *("claims.md", "claims.txt", "claims.json"),
+        *(f"claims.{ending}" for ending in ("md", "txt", "json", "bib", "csl.json")),
         *("llms.txt", "llms-full.txt", "robots.txt", "feed.xml"),
         *("references.md", "references.bib", "references.csl.json"),
         "patterns/index.md",
@@ -176,11 +176,15 @@ def test_a_platform_without_a_teacher_says_not_yet(monkeypatch) -> None:
 # ------------------------------------------------------------------------------------------------- sections
 
 
+SECTION = re.compile(r"^## ([^\n{]+?)(?: {[^\n]*})?\n(.*?)(?=^## |\Z)", re.M | re.S)
+"""A heading without its attributes, and what stands below it."""
+
+
 @pytest.mark.parametrize("root", [GOOD, ROOT], ids=["sample", "real"])
 def test_every_section_of_the_template_has_text(root: Path) -> None:
     pages = render(load(root)[0])
     for slug in load(root)[0].patterns:
-        sections = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", pages[f"patterns/{slug}.md"], re.M | re.S))
+        sections = dict(SECTION.findall(pages[f"patterns/{slug}.md"]))
         assert list(sections) == [
             "Overview",
             "When to use",

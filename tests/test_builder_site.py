@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 import shutil
 import subprocess
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 from zipfile import ZipFile
@@ -36,8 +38,10 @@ def site(root: Path) -> Path:
     return root
 
 
-def mkdocs(root: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(root / "out")]
+def mkdocs(root: Path, config: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Into out/, or with other settings where these say."""
+    where = ["--config-file", str(config)] if config else ["--site-dir", str(root / "out")]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", *where]
     env = {"PATH": "/usr/bin:/bin", "NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(ROOT), **environment}
     return subprocess.run(command, cwd=root, capture_output=True, text=True, env=env)
 
@@ -51,18 +55,18 @@ def test_mkdocs_builds_strictly_and_equals_render(tmp_path: Path) -> None:
     assert run("render", root / "pages", "--root", root)[0] == 0
     pages = render(load(root)[0])
     for name, content in pages.items():
-        assert (root / "pages" / name).read_text("utf-8") == content
+        assert (root / "pages/docs" / name).read_text("utf-8") == content
         if name.endswith(".md"):
             built = (root / "out" / name.replace(".md", ".html")).read_text("utf-8")
             assert headings(built) == re.findall(r"^(#+) ", outside_tabs(content), re.M)
         else:
             assert (root / "out" / name).read_text("utf-8") == content
-    written = {p.relative_to(root / "pages").as_posix() for p in (root / "pages").rglob("*") if p.is_file()}
+    written = {p.relative_to(root / "pages/docs").as_posix() for p in (root / "pages/docs").rglob("*") if p.is_file()}
     assets = {path.relative_to(ROOT / "site_overrides/docs").as_posix() for path in assets_of(ROOT)}
     zipped = cells(load(root)[0]).keys()
     assert zipped and written == pages.keys() | assets | zipped
     for name in zipped:
-        assert (root / "out" / name).read_bytes() == (root / "pages" / name).read_bytes()
+        assert (root / "out" / name).read_bytes() == (root / "pages/docs" / name).read_bytes()
 
 
 def outside_tabs(page: str) -> str:
@@ -124,6 +128,143 @@ def test_sitemap_lists_every_page_and_nothing_else_with_the_day_of_its_change(re
     assert {address or "index.html" for address in days} == pages
     assert days["glossary/temperature.html"] == catalogue.terms["temperature"].updated
     assert days["glossary/index.html"] == updated(catalogue)
+
+
+# --------------------------------------------------------------------------------------- two builders, one tree
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real catalogue as `catalogue render` writes it: docs/ and mkdocs.yml."""
+    folder = tmp_path_factory.mktemp("tree")
+    assert run("render", folder, "--root", ROOT)[0] == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def zensical(tree: Path) -> Path:
+    """The same site, built strictly by Zensical."""
+    pytest.importorskip("zensical", reason="Zensical is not installed; `pip install -e '.[dev]'` brings it")
+    command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean", "-f", str(tree / "mkdocs.yml")]
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return tree / "site"
+
+
+class Built(HTMLParser):
+    """What a built page says: the content with its links and headings, the navigation, and what its head tells."""
+
+    def __init__(self, path: Path, site: Path) -> None:
+        super().__init__()
+        self.here = path.relative_to(site).parent
+        self.links: list[str] = []  # of the content
+        self.headings: list[tuple[str, str | None, str]] = []
+        self.nav: set[str] = set()
+        self.head: list[tuple[str | None, ...]] = []
+        self.data: list[object] = []  # every JSON that we embed
+        self._within: list[str] = []  # article, nav, a heading or a script, the innermost last
+        self._text = ""
+        source = path.read_text("utf-8")
+        self.feed(source)
+        article = re.search(r"<article[^>]*>(.*)</article>", source, re.S)
+        self.content = re.sub(r" +", " ", ADDED.sub("", re.sub(r"\s+", " ", article[1]))) if article else ""
+
+    def address(self, href: str) -> str:
+        """From the site's root, as the two write relative addresses in two ways."""
+        return href if "://" in href or href.startswith(("/", "#")) else posixpath.normpath(f"{self.here}/{href}")
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        a = dict(attrs)
+        if tag in ("article", "nav", *HEADINGS) or (tag == "script" and a.get("id") != "__config"):
+            self._within.append(tag)
+            self._text = ""
+            self._is = a.get("type", "") if tag == "script" else a.get("id")
+        if a.get("href") and "article" in self._within:
+            self.links.append(self.address(a["href"]))
+        elif a.get("href") and "nav" in self._within:
+            self.nav.add(self.address(a["href"]))
+        if tag == "link" and a.get("rel") in ("alternate", "canonical"):
+            self.head.append((a["rel"], a.get("type"), a.get("title"), self.address(a["href"])))
+        elif tag == "meta" and a.get("name") == "description":
+            self.head.append(("description", a.get("content")))
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self._within or self._within[-1] != tag:
+            return
+        self._within.pop()
+        if tag == "script" and "json" in self._is:
+            self.data.append(json.loads(self._text))
+        elif tag in HEADINGS and "article" in self._within:
+            self.headings.append((tag, self._is, self._text))
+
+    def handle_data(self, data: str) -> None:
+        self._text += data
+
+
+HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
+ADDED = re.compile(
+    r'<a id="__skip" tabindex="-1"></a>|<nav class="md-tags" hidden ?>.*?</nav>| data-search-exclude(="")?'
+)
+"""What only one of them has: where Zensical's first link leads, tags (which only search shall see), and a mark."""
+
+
+def files_of(site: Path) -> dict[str, Path]:
+    return {path.relative_to(site).as_posix(): path for path in site.rglob("*") if path.is_file()}
+
+
+def test_zensical_builds_the_same_pages(real: Path, zensical: Path) -> None:
+    """Every page: its content to the letter, links, headings, navigation, alternates, description and linked data."""
+    ours, theirs = ({n: p for n, p in files_of(site).items() if n.endswith(".html")} for site in (real, zensical))
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        one, other = Built(ours[name], real), Built(theirs[name], zensical)
+        for part in ("links", "headings", "head", "data", "nav", "content"):
+            assert getattr(one, part) == getattr(other, part), (name, part)
+    page = Built(ours["patterns/sequence-level.html"], real)
+    assert len(page.links) > 50 and len(page.headings) > 10 and len(page.nav) > 10 and len(page.data) == 1
+
+
+def test_zensical_keeps_every_file_that_is_no_page(real: Path, zensical: Path) -> None:
+    """JSON, plain Markdown, feed, BibTeX, redirects and assets, byte for byte."""
+    assets = [path.relative_to(ROOT / "site_overrides/docs").as_posix() for path in assets_of(ROOT)]
+    names = [name for name in render(load(ROOT)[0]) if not name.endswith(".md")]
+    assert sum(name.endswith(".json") for name in names) > 70
+    for name in [*names, *assets]:
+        assert (zensical / name).read_bytes() == (real / name).read_bytes(), name
+
+
+def test_what_zensical_does_not_do(real: Path, zensical: Path) -> None:
+    """All that is known. Whatever it learns fails here, and its line goes."""
+    ours, theirs = (ElementTree.parse(site / "sitemap.xml").getroot() for site in (real, zensical))
+    addresses = [sorted(url[0].text.removesuffix("index.html") for url in urls) for urls in (ours, theirs)]
+    assert addresses[0] == addresses[1]
+    assert [len(url) for url in theirs] == [1] * len(ours)  # its sitemap says no day of a page's change
+
+    search = json.loads((real / "search/search_index.json").read_text("utf-8"))
+    other = json.loads((zensical / "search.json").read_text("utf-8"))
+    assert {d["location"] for d in search["docs"]} == {d["location"] for d in other["items"]}
+    assert (
+        "fields" in search["config"] and "fields" not in other["config"]
+    )  # titles and aliases count no more than text
+    assert any("boost" in d for d in search["docs"])
+    assert not any("boost" in d for d in other["items"])  # nor patterns more than other pages
+    script = next((zensical / "assets/javascripts").glob("bundle*.js")).read_text("utf-8")
+    assert "search.suggest" not in script  # no word is completed
+
+
+def test_mkdocs_builds_the_tree_without_our_plugin(tmp_path: Path) -> None:
+    root = site(tmp_path)
+    assert run("render", root / "pages", "--root", root)[0] == 0
+    assert mkdocs(root, root / "pages/mkdocs.yml").returncode == 0
+    assert mkdocs(root).returncode == 0
+    ours, theirs = files_of(root / "out"), files_of(root / "pages/site")
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        if not name.startswith(("sitemap", "search/")):  # our plugin alone knows a page's day; the order is another
+            assert ours[name].read_bytes() == theirs[name].read_bytes(), name
+
+
+# ------------------------------------------------------------------------------------------------- the plugin
 
 
 def test_mkdocs_refuses_a_broken_catalogue(tmp_path: Path) -> None:
