@@ -357,7 +357,7 @@ def _markup(source: Source, path: Path_, text: str) -> Iterator[Problem]:
         for match in pattern.finditer(bare):
             found = match[0].strip()
             yield source.problem(path, f"“{found}” {what}", mend, at=source.find(path, found))
-    for node in prose.nodes(text):
+    for node in prose.nodes(text) if "[" in text or "]" in text else ():
         if isinstance(node, Text) and (match := LEFTOVER.search(node.text)):
             mend = "write [@key, locator], [[record: path | format]] or [label](address)"
             at = source.find(path, match[0])
@@ -398,23 +398,27 @@ def _link(catalogue: Catalogue, source: Source, path: Path_, target: str) -> Ite
 def _figure(
     catalogue: Catalogue, source: Source, path: Path_, node: Figure, record_of: str | None
 ) -> Iterator[Problem]:
-    at = source.find(path, node.raw)
+    if problem := _figure_problem(catalogue, source, node, record_of):
+        yield source.problem(path, *problem, at=source.find(path, node.raw))
+
+
+def _figure_problem(
+    catalogue: Catalogue, source: Source, node: Figure, record_of: str | None
+) -> tuple[str, str] | None:
+    if record_of is None and source.file == CLAIMS:
+        return "a claim has no record of its own", "put it under `measured`, beside its pattern"
     if record_of is None:
-        what, mend = "a term has no record to read a figure from", "link to the pattern that measured it"
-        if source.file == CLAIMS:
-            what, mend = "a claim has no record of its own", "put it under `measured`, beside its pattern"
-        yield source.problem(path, what, mend, at=at)
-        return
+        return "a term has no record to read a figure from", "link to the pattern that measured it"
     try:
         figures.check_path(node.path)
         figures.check_format(node.format)
         if record := headline(catalogue, record_of):
             figures.write(figures.read(record.record, node.path), node.format)
     except figures.FigureError as error:
-        yield source.problem(path, f"{node.raw}: {error}", "see builder/figures.py", at=at)
+        return f"{node.raw}: {error}", "see builder/figures.py"
     except (TypeError, ValueError):
-        mend = "choose another format, or none"
-        yield source.problem(path, f"{node.raw} cannot be written as {node.format}", mend, at=at)
+        return f"{node.raw} cannot be written as {node.format}", "choose another format, or none"
+    return None
 
 
 def headline(catalogue: Catalogue, slug: str) -> Any:

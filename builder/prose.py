@@ -21,6 +21,7 @@ INLINE = re.compile(  # every choice begins with a character of its own, by whic
     r"|\*(?<![*\w]\*)(?=[^\s*])(?P<em>[^*]+?)(?<=\S)\*(?![*\w])",
     re.S,
 )
+MARKUP = re.compile(r"[`\[*]")
 BULLET = re.compile(r"[-*] +")
 NUMBER = re.compile(r"\d{1,2}[.)] +")
 
@@ -107,6 +108,8 @@ def _block(kind: str, lines: list[str]) -> Block:
 
 
 def inline(text: str) -> tuple[Inline, ...]:
+    if not MARKUP.search(text):
+        return (Text(text),) if text else ()
     nodes: list[Inline] = []
     at = 0
     for match in INLINE.finditer(text):
