@@ -352,7 +352,7 @@ def _markup(source: Source, path: Path_, text: str) -> Iterator[Problem]:
     bare = CODE.sub("", text)
     lowered = bare.lower()
     for pattern, signs, what, mend in RULES:
-        if not any(sign in lowered for sign in signs):
+        if not _has_one(lowered, signs):
             continue
         for match in pattern.finditer(bare):
             found = match[0].strip()
@@ -362,6 +362,13 @@ def _markup(source: Source, path: Path_, text: str) -> Iterator[Problem]:
             mend = "write [@key, locator], [[record: path | format]] or [label](address)"
             at = source.find(path, match[0])
             yield source.problem(path, f"“{match[0]}” belongs to nothing", mend, at=at)
+
+
+def _has_one(text: str, signs: tuple[str, ...]) -> bool:
+    for sign in signs:  # noqa: SIM110 - any() takes three times as long, and this is asked of every text
+        if sign in text:
+            return True
+    return False
 
 
 def _work(
