@@ -13,6 +13,7 @@ import gc
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property, wraps
 from pathlib import Path
@@ -63,29 +64,48 @@ class Problem:
 
 
 @dataclass
+class Places:
+    """Where each key and value of a file stands: line and column; of a scalar also where in the text."""
+
+    keys: dict[Path_, tuple[int, int]] = field(default_factory=dict)
+    values: dict[Path_, tuple[int, int]] = field(default_factory=dict)
+    spans: dict[Path_, tuple[int, int]] = field(default_factory=dict)
+
+
+@dataclass
 class Source:
     """One YAML file: its data, and where each key and value of it stands."""
 
     file: str
     text: str
     data: Any = None
-    keys: dict[Path_, tuple[int, int]] = field(default_factory=dict)
-    values: dict[Path_, tuple[int, int]] = field(default_factory=dict)
-    spans: dict[Path_, tuple[int, int]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+
+    @cached_property
+    def places(self) -> Places:
+        """Found when they are first asked for: a file in which nothing is wrong needs none."""
+        builder = _Builder(self)
+        with suppress(Refused, yaml.YAMLError):
+            builder.document()
+        return builder.places
+
+    @property
+    def keys(self) -> dict[Path_, tuple[int, int]]:
+        return self.places.keys
 
     def problem(self, path: Path_, what: str, why: str, mend: str, *, at: tuple[int, int] | None = None) -> Problem:
         return Problem(self.file, *(at or self.position(path)), dotted(path), what, why, mend)
 
     def position(self, path: Path_) -> tuple[int, int]:
         """Where the value at `path` begins; if there is none, where the nearest thing above it does."""
-        while path and path not in self.values and path not in self.keys:
+        places = self.places
+        while path and path not in places.values and path not in places.keys:
             path = path[:-1]
-        return self.values.get(path) or self.keys.get(path) or (1, 1)
+        return places.values.get(path) or places.keys.get(path) or (1, 1)
 
     def find(self, path: Path_, quoted: str, nth: int = 0) -> tuple[int, int]:
         """Where the n-th `quoted` in the text at `path` stands; the text's beginning if folding hides it."""
-        begin, end = self.spans.get(path, (0, 0))
+        begin, end = self.places.spans.get(path, (0, 0))
         at = begin - 1
         for _ in range(nth + 1):
             at = self.text.find(quoted, at + 1, end)
@@ -280,7 +300,9 @@ code_sha256 = cache(record_module.code_sha256)
 class Refused(Exception):
     """Something that stops the reading of one file."""
 
-    def __init__(self, mark: yaml.Mark | None, what: str, why: str, mend: str, path: Path_ = ()) -> None:
+    def __init__(
+        self, mark: yaml.Mark | None = None, what: str = "", why: str = "", mend: str = "", path: Path_ = ()
+    ) -> None:
         self.at = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         self.what, self.why, self.mend, self.path = what, why, mend, path
 
@@ -316,12 +338,19 @@ def parse(text: str, name: str) -> Source:
     """Read one YAML document. Its problems are in the source; data is None if it could not be read at all."""
     source = Source(name, text)
     try:
-        if tab := re.search(r"^ *\t", text, re.M):
+        source.data = _data(text)
+        return source
+    except (Refused, yaml.YAMLError):
+        pass  # read it again, slower, to say what is wrong and where
+    try:
+        if tab := TAB.search(text):
             line, column = text.count("\n", 0, tab.start()) + 1, tab.end() - tab.start()
             what, why = "a tab in the indentation", "YAML cannot tell how deep it goes"
             source.problems.append(Problem(name, line, column, "", what, why, "indent with spaces"))
             return source
-        source.data = _Builder(source).document()
+        builder = _Builder(source)
+        source.places = builder.places
+        source.data = builder.document()
     except Refused as error:
         source.problems.append(source.problem(error.path, error.what, error.why, error.mend, at=error.at))
     except yaml.MarkedYAMLError as error:
@@ -349,13 +378,55 @@ def _yaml_mend(error: yaml.MarkedYAMLError) -> str:
     return "see that indentation, quotes and brackets match here and just above"
 
 
+TAB = re.compile(r"^ *\t", re.M)
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def _data(text: str) -> Any:
+    """The data of a text in which nothing is wrong. Whatever _Builder would complain of is refused without a word."""
+    if TAB.search(text):
+        raise Refused
+    loader = LOADER(text)
+    try:
+        loader.get_event()  # the stream's start
+        if type(loader.get_event()) is yaml.DocumentStartEvent:
+            data = _node(loader.get_event, loader.get_event(), 0)
+            loader.get_event()  # the document's end
+            if type(loader.get_event()) is yaml.StreamEndEvent:
+                return data
+    finally:
+        loader.dispose()
+    raise Refused
+
+
+def _node(next_event: Callable[[], yaml.Event], event: yaml.Event, depth: int) -> Any:
+    if depth > MAX_DEPTH or event.anchor or event.tag not in (None, "!"):
+        raise Refused
+    if type(event) is yaml.ScalarEvent:
+        if CONTROL.search(event.value):
+            raise Refused
+        return core(event.value) if event.implicit[0] else event.value
+    if type(event) is yaml.SequenceStartEvent:
+        items = []
+        while type(event := next_event()) is not yaml.SequenceEndEvent:
+            items.append(_node(next_event, event, depth + 1))
+        return items
+    data: dict[str, Any] = {}
+    while type(event := next_event()) is not yaml.MappingEndEvent:
+        if type(event) is not yaml.ScalarEvent or event.anchor or event.tag:
+            raise Refused
+        if event.value in data or event.value == "<<" or CONTROL.search(event.value):
+            raise Refused
+        data[event.value] = _node(next_event, next_event(), depth + 1)
+    return data
+
+
 class _Builder:
     """Turns the events of one document into plain data, and notes where each piece stands."""
 
     def __init__(self, source: Source) -> None:
-        self.source = source
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        self.events = yaml.parse(source.text, Loader=loader)
+        self.source, self.places = source, Places()
+        self.events = yaml.parse(source.text, Loader=LOADER)
 
     def document(self) -> Any:
         next(self.events)  # the stream's start
@@ -383,9 +454,9 @@ class _Builder:
         if len(path) > MAX_DEPTH:
             why = "no field is as deep"
             raise Refused(mark, f"nested deeper than {MAX_DEPTH} levels", why, "flatten it", path[:3])
-        self.source.values[path] = (mark.line + 1, mark.column + 1)
+        self.places.values[path] = (mark.line + 1, mark.column + 1)
         if isinstance(event, yaml.ScalarEvent):
-            self.source.spans[path] = (mark.index, event.end_mark.index)
+            self.places.spans[path] = (mark.index, event.end_mark.index)
             _refuse_control(event, path)
             return core(event.value) if event.implicit[0] else event.value
         if isinstance(event, yaml.SequenceStartEvent):
@@ -410,12 +481,12 @@ class _Builder:
                 raise Refused(event.start_mark, "`<<` is a merge key", SHORTHAND, "write the keys out", path)
             at = (event.start_mark.line + 1, event.start_mark.column + 1)
             if key in data:
-                what = f"duplicate key; the first is in line {self.source.keys[here][0]}"
+                what = f"duplicate key; the first is in line {self.places.keys[here][0]}"
                 why = "one of the two would be lost"
                 self.source.problems.append(self.source.problem(here, what, why, "keep one of them", at=at))
                 self.node(next(self.events), (*path, f"{key} again"))
                 continue
-            self.source.keys[here] = at
+            self.places.keys[here] = at
             data[key] = self.node(next(self.events), here)
         return data
 
@@ -433,6 +504,7 @@ CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u206
 NULL = {"", "~", "null", "Null", "NULL"}
 BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+NUMERIC = frozenset("+-.0123456789")
 FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
@@ -442,7 +514,7 @@ def core(text: str) -> Any:
         return None
     if text in BOOL:
         return BOOL[text]
-    if INT.fullmatch(text) or FLOAT.fullmatch(text):
+    if text[0] in NUMERIC and (INT.fullmatch(text) or FLOAT.fullmatch(text)):
         return Number(text)
     return text
 

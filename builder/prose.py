@@ -21,21 +21,23 @@ INLINE = re.compile(  # every choice begins with a character of its own, by whic
     r"|\*(?<![*\w]\*)(?=[^\s*])(?P<em>[^*]+?)(?<=\S)\*(?![*\w])",
     re.S,
 )
+MARKUP = re.compile(r"[`\[*]")
+BLANK = re.compile(r"\n\s*\n")
 BULLET = re.compile(r"[-*] +")
 NUMBER = re.compile(r"\d{1,2}[.)] +")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Text:
     text: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Code:
     text: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Figure:
     """A figure to be read from the record."""
 
@@ -44,7 +46,7 @@ class Figure:
     raw: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Cite:
     """One or more works, each with the place in it."""
 
@@ -52,18 +54,18 @@ class Cite:
     raw: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Link:
     inner: tuple[Inline, ...]
     target: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Strong:
     inner: tuple[Inline, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Em:
     inner: tuple[Inline, ...]
 
@@ -71,7 +73,7 @@ class Em:
 Inline = Text | Code | Figure | Cite | Link | Strong | Em
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Block:
     """A paragraph (one item) or a list."""
 
@@ -82,11 +84,14 @@ class Block:
 @cache
 def parse(text: str) -> tuple[Block, ...]:
     """Kept, as checking and every page that shows a text ask for it again."""
+    text = text.strip()
+    if "\n" not in text:
+        return (_block(_marker(text) or "paragraph", [text]),) if text else ()
     blocks: list[Block] = []
-    for chunk in re.split(r"\n\s*\n", text.strip()):
+    for chunk in BLANK.split(text):
         kind, items = "", []
         for line in map(str.strip, chunk.splitlines()):
-            marker = "bullets" if BULLET.match(line) else "numbers" if NUMBER.match(line) else ""
+            marker = _marker(line)
             if items and (not marker or marker == kind):
                 if marker:
                     items.append(line)
@@ -101,12 +106,19 @@ def parse(text: str) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
+def _marker(line: str) -> str:
+    """The kind of list that an item begins with; none if the line is no item."""
+    return "bullets" if BULLET.match(line) else "numbers" if NUMBER.match(line) else ""
+
+
 def _block(kind: str, lines: list[str]) -> Block:
     marker = {"bullets": BULLET, "numbers": NUMBER}.get(kind)
     return Block(kind, tuple(inline(marker.sub("", line, count=1) if marker else line) for line in lines))
 
 
 def inline(text: str) -> tuple[Inline, ...]:
+    if not MARKUP.search(text):
+        return (Text(text),) if text else ()
     nodes: list[Inline] = []
     at = 0
     for match in INLINE.finditer(text):
@@ -120,18 +132,18 @@ def inline(text: str) -> tuple[Inline, ...]:
 
 
 def _node(match: re.Match[str]) -> Inline:
-    found = match.groupdict()
-    if found["code"] is not None:
-        return Code(found["code"])
-    if found["path"] is not None:
-        return Figure(found["path"], found["format"], match[0])
-    if found["cite"] is not None:
-        return Cite(tuple(_work(part) for part in found["cite"].split(";")), match[0])
-    if found["label"] is not None:
-        return Link(inline(found["label"]), found["target"])
-    if found["strong"] is not None:
-        return Strong(inline(found["strong"]))
-    return Em(inline(found["em"]))
+    match match.lastgroup:
+        case "code":
+            return Code(match["code"])
+        case "path" | "format":
+            return Figure(match["path"], match["format"], match[0])
+        case "cite":
+            return Cite(tuple(_work(part) for part in match["cite"].split(";")), match[0])
+        case "target":
+            return Link(inline(match["label"]), match["target"])
+        case "strong":
+            return Strong(inline(match["strong"]))
+    return Em(inline(match["em"]))
 
 
 def _work(part: str) -> tuple[str, str | None]:

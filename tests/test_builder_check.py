@@ -6,10 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from builder_samples import BAD, GOOD, ROOT, copy_good, load, make_record, measured
 
 from builder.check import check, uncited
-from builder.load import MAX_BYTES
+from builder.load import MAX_BYTES, Refused, Source, _Builder, _data
 from implementations.record import save
 
 TARGETS = {
@@ -242,3 +243,33 @@ def test_own_records_by_folder(tmp_path: Path) -> None:
 )
 def test_a_figure_needs_a_source(text: str, figures: list[str]) -> None:
     assert [figure for figure, _ in uncited(text)] == figures
+
+
+TRICKY = ("", "a", "~", "[]", "- 1\n- '1'\n", "'<<': 1", "<<: 1", "a: 1\na: 2", "a: *b", "&a b: 1", "? [a]\n: 1")
+TRICKY += (
+    "a:\n\t- b",
+    '"\\x01": 1',
+    "--- a\n--- b",
+    "a: !!str 1",
+    "a: ! 1",
+    'a: "\\x01"',
+    "a: {b: 1}",
+    "[" * 13 + "]" * 13,
+    "a: [",
+)
+
+
+@pytest.mark.parametrize("text", TRICKY)
+def test_reading_in_haste_refuses_or_gives_what_careful_reading_gives(text: str) -> None:
+    careful = Source("x.yml", text)
+    try:
+        quick = _data(text)
+    except (Refused, yaml.YAMLError):
+        return  # it is read again with care
+    assert str(quick) == str(_Builder(careful).document()) and careful.problems == []
+
+
+def test_good_files_are_read_in_haste() -> None:
+    for path in (*GOOD.rglob("*.yml"), *(ROOT / "patterns").glob("*.yml"), *(ROOT / "glossary").glob("*.yml")):
+        text = path.read_text("utf-8")
+        assert _data(text) == _Builder(Source(path.name, text)).document()
