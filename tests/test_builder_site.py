@@ -313,7 +313,7 @@ def test_check_prints_every_problem_and_exits_with_2(tmp_path: Path) -> None:
 def test_missing_folder_of_records(tmp_path: Path) -> None:
     code, _, err = run("check", "--root", copy_good(tmp_path), "--records", tmp_path / "nowhere")
     assert code == 2
-    assert "there is no such folder of records; pass the folder of a run" in err
+    assert "there is no such folder of records; nothing of yours can be shown; pass the folder of a run" in err
 
 
 def test_render_into_a_file_is_refused(tmp_path: Path) -> None:
