@@ -84,7 +84,8 @@ Student = Annotated[
     str | None,
     typer.Option(
         help="How many layers to keep of the teacher (of the embedded model, if the teacher is elsewhere), or the "
-        "folder of a local model, or encoder: one that classifies. (default: 10; 2 with --smoke, or of an encoder)"
+        "folder of a local model, or encoder: one that classifies, 2 layers of it if the teacher is one too. "
+        "(default: 10; 2 with --smoke)"
     ),
 ]
 Assistant = Annotated[

@@ -316,7 +316,7 @@ def test_own_prompts_are_used_whole(tmp_path):
     rows += [{"id": f"t{i}", "prompt": f"free {i}"} for i in range(1000)]
     (path := tmp_path / "notes.jsonl").write_text("\n".join(map(json.dumps, rows)))
     fields = {field.name: None for field in dataclasses.fields(Options)}
-    fields |= {"pattern": "sequence-level", "prompts": path, "seed": 0}
+    fields |= {"pattern": "sequence-level", "teacher": "local", "others": (), "prompts": path, "seed": 0}
     plan = make_plan(Options(**fields), task := UserPrompts(path, "", 64))
     drawn = task.splits(plan.sizes, 0)
     assert (len(drawn.gold), len(drawn.transfer), len(drawn.slices["heldout"])) == (300, 1000, 100)
