@@ -170,7 +170,10 @@ class Catalogue:
 
 
 def without_collection(act: Callable[P, T]) -> Callable[P, T]:
-    """Nothing that a catalogue is made of is garbage, and looking for some takes longer than reading it."""
+    """Nothing that a catalogue is made of is garbage, and looking for some takes longer than reading it.
+
+    Afterwards all of it belongs to the oldest generation, which is looked through least often.
+    """
 
     @wraps(act)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -179,6 +182,8 @@ def without_collection(act: Callable[P, T]) -> Callable[P, T]:
         try:
             return act(*args, **kwargs)
         finally:
+            gc.freeze()
+            gc.unfreeze()
             if enabled:
                 gc.enable()
 
@@ -188,7 +193,7 @@ def without_collection(act: Callable[P, T]) -> Callable[P, T]:
 @without_collection
 def read(root: Path, own_records: Path | None = None) -> tuple[Catalogue, list[Problem]]:
     """Read everything under `root`. The problems are those of single files; see check.py for the rest."""
-    sources = {path.relative_to(root).as_posix(): parse_file(path, root) for path in _yaml_files(root)}
+    sources = {source.file: source for source in (parse_file(path, root) for path in _yaml_files(root))}
     problems: list[Problem] = []
     found: dict[str, dict[str, Any]] = {"patterns": {}, "glossary": {}}
     models = {"patterns": Pattern, "glossary": Term}

@@ -155,7 +155,8 @@ def walk(nodes: tuple[Inline, ...]) -> Iterator[Inline]:
     """Every node, outer before inner."""
     for node in nodes:
         yield node
-        yield from walk(getattr(node, "inner", ()))
+        if isinstance(node, Link | Strong | Em):
+            yield from walk(node.inner)
 
 
 @cache
