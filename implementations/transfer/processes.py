@@ -90,7 +90,8 @@ def main() -> None:
 
 
 def _say(**what: object) -> None:
-    print(json.dumps(what), flush=True)
+    sys.stdout.write(json.dumps(what) + "\n")  # at once, so that the lines of several processes stay apart
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
