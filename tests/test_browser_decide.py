@@ -59,8 +59,9 @@ def test_every_point_leads_to_its_record(scripts: bool, http: str, opened: Open)
     page = opened(f"{http}results.html", scripts=scripts)
     assert page.locator("a.dp-result").count() == page.locator("tr[data-result]").count() == len(RECORDS) > 0
     page.locator(".dp-chart__point").last.click()
+    page.wait_for_url("**/patterns/*.html#*")
     anchor = page.url.partition("#")[2]
-    assert page.locator(f"h3[id='{anchor}']").is_visible()
+    expect(page.locator(f"h3[id='{anchor}']")).to_be_visible()
 
 
 def test_a_filter_of_results_leaves_their_rows_and_points(address: str, opened: Open) -> None:  # noqa: F811
