@@ -495,7 +495,8 @@ def records_of(catalogue: Catalogue, slug: str) -> list[Measured]:
 def works(model: Pattern | Term | dict[str, Claim]) -> list[str]:
     """Keys of the works that a page cites, in the order of their first mention."""
     refs = [ref.reference for ref in model.refs] if isinstance(model, Term) else []
-    cited = [k for _, t in texts(model) for n in nodes(t) if isinstance(n, Cite) for k, _ in n.works]
+    citing = [text for _, text in texts(model) if "[@" in text]
+    cited = [key for text in citing for node in nodes(text) if isinstance(node, Cite) for key, _ in node.works]
     return list(dict.fromkeys([*cited, *refs]))
 
 

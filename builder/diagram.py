@@ -15,7 +15,10 @@ from xml.etree import ElementTree as ET
 
 import merm
 from merm.layout import layout_diagram
-from merm.measure import TextMeasurer
+from merm.measure import TextMeasurer, text
+
+# A third of a layout's time went into asking for the width of the same letters, a thousand times for each diagram.
+text._char_width = cache(text._char_width)
 
 SVG = "{http://www.w3.org/2000/svg}"
 TAGS = frozenset("svg g defs marker path rect circle ellipse polygon polyline line text tspan".split())
@@ -66,13 +69,13 @@ def svg(source: str, name: str, label: str) -> str:
 @cache
 def _laid_out(source: str) -> Callable[[], str]:
     """Read and laid out, which finds what is wrong, and kept, so that drawing it goes on from here."""
-    text = "\n".join(line for line in source.splitlines() if not line.strip().startswith("%%"))
-    if FLOWCHART.match(text):
-        flowchart = merm.parse_flowchart(text)
+    told = "\n".join(line for line in source.splitlines() if not line.strip().startswith("%%"))
+    if FLOWCHART.match(told):
+        flowchart = merm.parse_flowchart(told)
         layout = layout_diagram(flowchart, measure_fn=TextMeasurer().measure)
         connected, draw = bool(flowchart.edges), partial(merm.render_svg, flowchart, layout)
     else:
-        drawn = merm.render_diagram(text)
+        drawn = merm.render_diagram(told)
         classes = {element.get("class", "").split("-")[0] for element in ET.fromstring(drawn).iter()}
         connected, draw = bool(classes & {"seq", "transition"}), lambda: drawn
     if not connected:

@@ -50,6 +50,7 @@ from .results import Results, day
 from .twin import PlainText
 
 TEMPLATES = {path.name: path.read_text("utf-8") for path in sorted((Path(__file__).parent / "templates").glob("*.j2"))}
+TRAILING = re.compile(r"[ \t]+\n")
 SIGNALS = {
     Signal.TEXT: "text",
     Signal.TOP_LOGPROBS: "log-probabilities of the tokens it wrote",
@@ -193,7 +194,7 @@ class Page(Writer):
 
     def render(self, template: str, **context: Any) -> str:
         text = self.environment.get_template(template).render(page=self, catalogue=self.catalogue, **context)
-        return "\n".join(line.rstrip() for line in text.splitlines()).strip() + "\n"
+        return TRAILING.sub("\n", text).strip() + "\n"
 
     # -- text
 
@@ -312,7 +313,7 @@ class Page(Writer):
 
     def either(self, texts: list[str]) -> Markup:
         """Answers of the vocabulary, any of which will do."""
-        return Markup(" or ").join(Markup("“{}”").format(self.text(text)) for text in texts)
+        return Markup(" or ".join(f"“{self.line(text)}”" for text in texts))
 
     def arrow(self, direction: Direction) -> Markup:
         return Markup("↑" if direction == Direction.UP else "↓")

@@ -6,18 +6,20 @@ import re
 
 from .prose import Block, Code, Em, Inline, Link, Strong, Text, Writer
 
+SPACE = re.compile(r"\s+")
+BLOCK = re.compile(r"^(\s*)(#(?=[#\s]|$)|>|[+-](?=\s|$)|-(?=-)|~(?=~))")
+NUMBERED = re.compile(r"^(\s*\d+)(?=[.)])")
 SPECIAL = re.compile(r"[\\`*\[\]|]|<(?=[A-Za-z/!?])|(?<!\w)_|_(?!\w)|&(?=#?\w+;)")
 
 
 def escape(text: str) -> str:
     """`text` on one line, in which nothing is markup; backslashes only where something would be."""
-    return SPECIAL.sub(lambda m: "\\" + m[0], re.sub(r"\s+", " ", text))
+    return SPECIAL.sub(r"\\\g<0>", SPACE.sub(" ", text))
 
 
 def guard(line: str) -> str:
     """`line` so that no heading, list, quotation or rule begins with it."""
-    line = re.sub(r"^(\s*)(#(?=[#\s]|$)|>|[+-](?=\s|$)|-(?=-)|~(?=~))", r"\1\\\2", line)
-    return re.sub(r"^(\s*\d+)(?=[.)])", r"\1\\", line)
+    return NUMBERED.sub(r"\1\\", BLOCK.sub(r"\1\\\2", line))
 
 
 def indented(source: str) -> str:
