@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import browsing
 import pytest
 from loopback import Loopback
+from playwright.sync_api import Browser
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one of several that share the processors; read when torch is imported
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -77,6 +79,31 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return out
+
+
+@pytest.fixture(scope="module")  # no longer: its event loop is in the way of asyncio.run
+def browser() -> Iterator[Browser]:
+    with browsing.chromium() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def http(real: Path) -> Iterator[str]:
+    """The address of the site on a server of this machine."""
+    with browsing.served(real) as address:
+        yield address
+
+
+@pytest.fixture(params=["http", "disk"])
+def address(request: pytest.FixtureRequest, real: Path) -> str:
+    """The address of the site, on a server and then from disk."""
+    return request.getfixturevalue("http") if request.param == "http" else f"{real.as_uri()}/"
+
+
+@pytest.fixture
+def opened(browser: Browser) -> Iterator[browsing.Open]:
+    with browsing.windows(browser) as open_:
+        yield open_
 
 
 @pytest.fixture

@@ -6,102 +6,24 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import threading
-from collections.abc import Callable, Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.base import AXE_SCRIPT
+from browsing import DESKTOP, PHONE, ZOOMED, Open, titles
 from builder_samples import ROOT, load
+from playwright.sync_api import Page, expect
 
 from builder.prose import plain
 from builder.render import render
 from implementations.registry import PLATFORMS
 
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed; `pip install -e '.[dev]'`")
-from axe_playwright_python.base import AXE_SCRIPT  # noqa: E402
-from playwright.sync_api import Browser, Locator, Page, expect  # noqa: E402
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(
-    not CHROMIUM,
-    reason="no Chromium is installed, so no page is opened in one; on Debian: apt-get install chromium",
-)
-SWITCHES = "--disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update"
-DESKTOP, PHONE, ZOOMED = (1280, 800), (390, 844), (320, 640)  # the last is a desktop at 400%
 CATALOGUE = load(ROOT)[0]
 MANY = re.compile(r"(patterns|glossary)/(?!index\.md)")
 PAGES = [  # one of each kind
     *(name.replace(".md", ".html") for name in render(CATALOGUE) if name.endswith(".md") and not MANY.match(name)),
     *("patterns/sequence-level.html", "glossary/temperature.html", "404.html"),
 ]
-
-
-# ------------------------------------------------------------------------------------------------- a browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(
-            executable_path=CHROMIUM, chromium_sandbox=False, args=[*SWITCHES.split(), "--disable-sync"]
-        )
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture(scope="module")
-def http(real: Path) -> Iterator[str]:
-    """The address of the site on a server of this machine."""
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(real))) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-
-
-@pytest.fixture(params=["http", "disk"])
-def address(request: pytest.FixtureRequest, real: Path) -> str:
-    """The address of the site, on a server and then from disk."""
-    return request.getfixturevalue("http") if request.param == "http" else f"{real.as_uri()}/"
-
-
-Open = Callable[..., Page]
-
-
-@pytest.fixture
-def opened(browser: Browser) -> Iterator[Open]:
-    """Opens an address in a browser that nobody has used before."""
-    contexts, troubles = [], []
-
-    def open_(
-        address: str, size: tuple[int, int] = DESKTOP, scheme: str = "light", scripts: bool = True, **options: object
-    ) -> Page:
-        context = browser.new_context(
-            viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, java_script_enabled=scripts, **options
-        )
-        contexts.append(context)
-        context.set_default_timeout(10_000)
-        page = context.new_page()
-        home = re.match(r"http://[^/]+/|file:///", address)[0]
-        own = (home, "data:", "blob:", "about:")
-        page.on("request", lambda r: None if r.url.startswith(own) else troubles.append(f"asked for {r.url}"))
-        page.on("console", lambda m: troubles.append(f"{m.type}: {m.text}") if m.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: troubles.append(f"error: {error}"))
-        page.goto(address)
-        return page
-
-    open_.troubles = troubles
-    yield open_
-    for context in contexts:
-        context.close()
-    assert not troubles
 
 
 def wide(page: Page) -> int:
@@ -113,10 +35,6 @@ def violations(page: Page, rules: list[str] | None = None) -> list[str]:
     options = {"resultTypes": ["violations"], **({"runOnly": rules} if rules else {})}
     found = page.evaluate(f"axe.run({json.dumps(options)}).then(result => result.violations)")
     return [f"{v['id']}: {node['target']}: {node['failureSummary']}" for v in found for node in v["nodes"]]
-
-
-def titles(items: Locator) -> list[str]:
-    return [text.strip() for text in items.all_inner_texts()]
 
 
 # ------------------------------------------------------------------------------------------------ every page

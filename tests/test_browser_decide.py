@@ -5,19 +5,16 @@ from __future__ import annotations
 import re
 
 import pytest
+from browsing import Open, titles
 from builder_samples import ROOT, load
+from playwright.sync_api import expect
 
 from builder import payback
 
-browsing = pytest.importorskip("test_browser", reason="Playwright is not installed; `pip install -e '.[dev]'`")
-from playwright.sync_api import expect  # noqa: E402
-from test_browser import Open, address, browser, http, opened, titles  # noqa: E402, F401 (fixtures)
-
-pytestmark = browsing.pytestmark
 RECORDS = [m for m in load(ROOT)[0].records if not m.record.smoke]
 
 
-def test_break_even_follows_the_form_and_its_address_can_be_shared(address: str, opened: Open) -> None:  # noqa: F811
+def test_break_even_follows_the_form_and_its_address_can_be_shared(address: str, opened: Open) -> None:
     """The example is worked out as in the table; other figures change the answer, the command and the address."""
     page = opened(f"{address}payback.html")
     months = payback.worked(payback.teachers()[payback.EXAMPLE_TEACHER][1])[1 + payback.VOLUMES.index(200_000)]
@@ -38,7 +35,7 @@ def test_break_even_follows_the_form_and_its_address_can_be_shared(address: str,
     expect(again).to_have_url(re.compile(r"payback\.html$"))
 
 
-def test_break_even_at_a_price_of_ones_own_and_without_a_number(http: str, opened: Open) -> None:  # noqa: F811
+def test_break_even_at_a_price_of_ones_own_and_without_a_number(http: str, opened: Open) -> None:
     page = opened(f"{http}payback.html?teacher=own&price_input=6&price_output=30")
     expect(page.locator("#dp-steps")).to_contain_text("$0.00690")  # twice the example's
     expect(page.locator("#dp-command code")).to_contain_text("--price-input 6 --price-output 30 ")
@@ -48,14 +45,14 @@ def test_break_even_at_a_price_of_ones_own_and_without_a_number(http: str, opene
     expect(page.locator("[name=price_input]")).to_be_hidden()
 
 
-def test_an_odd_address_of_break_even_does_no_harm(http: str, opened: Open) -> None:  # noqa: F811
+def test_an_odd_address_of_break_even_does_no_harm(http: str, opened: Open) -> None:
     page = opened(f"{http}payback.html?teacher=nobody&monthly_requests=x&serving_usd=%3Cb%3E1&volume_off=900")
     expect(page.locator("#dp-answer")).to_contain_text("a number is missing or cannot be")
     expect(page.locator("[name=teacher]")).to_have_value(payback.EXAMPLE_TEACHER)
 
 
 @pytest.mark.parametrize("scripts", [True, False])
-def test_every_point_leads_to_its_record(scripts: bool, http: str, opened: Open) -> None:  # noqa: F811
+def test_every_point_leads_to_its_record(scripts: bool, http: str, opened: Open) -> None:
     page = opened(f"{http}results.html", scripts=scripts)
     assert page.locator("a.dp-result").count() == page.locator("tr[data-result]").count() == len(RECORDS) > 0
     page.locator(".dp-chart__point").last.click()
@@ -64,7 +61,7 @@ def test_every_point_leads_to_its_record(scripts: bool, http: str, opened: Open)
     expect(page.locator(f"h3[id='{anchor}']")).to_be_visible()
 
 
-def test_a_filter_of_results_leaves_their_rows_and_points(address: str, opened: Open) -> None:  # noqa: F811
+def test_a_filter_of_results_leaves_their_rows_and_points(address: str, opened: Open) -> None:
     page = opened(f"{address}results.html")
     pattern = page.locator("[name=pattern]")
     slug = RECORDS[0].record.pattern
@@ -76,7 +73,7 @@ def test_a_filter_of_results_leaves_their_rows_and_points(address: str, opened: 
     assert page.url.endswith(f"?pattern={slug}")
 
 
-def test_without_scripts_break_even_is_a_table_and_a_command(http: str, opened: Open) -> None:  # noqa: F811
+def test_without_scripts_break_even_is_a_table_and_a_command(http: str, opened: Open) -> None:
     page = opened(f"{http}payback.html", scripts=False)
     expect(page.locator("#dp-payback")).to_be_hidden()
     assert page.locator(".dp-teachers tbody tr:visible").count() == len(payback.teachers())

@@ -26,7 +26,8 @@ from typer.testing import CliRunner
 from builder import explorer, payback
 from builder.load import Catalogue, Measured
 from builder.models import Line
-from builder.render import ResultsPage, navigation, render
+from builder.pages.results import ResultsPage
+from builder.render import navigation, render
 from implementations import figures
 from implementations.checks import payback as check
 from implementations.checks.model import Case

@@ -20,8 +20,9 @@ from builder_samples import GOOD, ROOT, load, measured
 from builder import find
 from builder.load import Catalogue
 from builder.models import Line, Pattern, Prose
+from builder.pages.find import FindPage
 from builder.prose import plain
-from builder.render import FindPage, navigation, render
+from builder.render import navigation, render
 from implementations import criteria
 from implementations.checks.model import Decision, Measured
 from implementations.checks.report import of_dimension, weigh

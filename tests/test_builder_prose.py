@@ -9,8 +9,8 @@ import pytest
 from builder_samples import GOOD, load, make_record, measured
 
 from builder import diagram, figures
+from builder.pages.page import Page
 from builder.prose import Cite, Code, Em, Figure, Link, Strong, Text, inline, parse, plain
-from builder.render import Page
 from implementations.figures import seconds
 
 EXTENSIONS = ["attr_list", "md_in_html", "tables", "toc", "pymdownx.highlight", "pymdownx.superfences"]
