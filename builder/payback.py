@@ -2,8 +2,8 @@
 
     months = (collection + training) / (requests a month · teacher's price of one − serving a month)
 
-The formula is `distill check`'s, in implementations/checks/payback.py. It is repeated here for the tables, and in
-site_overrides/docs/assets/payback.js for a reader's own figures; a test holds the three against each other. The check
+The formula is `distill check`'s, in implementations/checks/break_even.py. It is repeated in
+site_overrides/docs/assets/payback.js for a reader's own figures; a test holds both against each other. The check
 estimates tokens from the characters of real prompts; here they are given.
 """
 
@@ -14,6 +14,7 @@ import shlex
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from implementations.checks.break_even import break_even
 from implementations.figures import dollars, number
 from implementations.registry import PLATFORMS
 from implementations.teachers import prices
@@ -65,9 +66,8 @@ def each(case: Case, price: Price) -> float:
 
 
 def months(case: Case, price: Price) -> float:
-    """Until the student has paid for itself; infinite where serving it costs as much as the teacher's answers."""
-    saved = case.monthly_requests * each(case, price) - case.serving_usd
-    return (case.collection * each(case, price) + case.training_usd) / saved if saved > 0 else math.inf
+    usd = each(case, price)
+    return break_even(case.collection * usd, case.training_usd, case.monthly_requests, usd, case.serving_usd)
 
 
 def command(case: Case, teacher: str) -> str:

@@ -171,6 +171,7 @@ UNSAFE = re.compile(r"[^\w\s.,;:!?'()/%+=\-–—−…×°€£’‘“”·�
 NAMED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
 
 
+@cache
 def escape(text: str) -> str:
     """`text` as Markdown, in which nothing of it is markup."""
     return UNSAFE.sub(lambda m: NAMED.get(m[0]) or f"&#{ord(m[0])};", text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from .prose import Block, Code, Em, Inline, Link, Strong, Text, Writer
 
@@ -12,6 +13,7 @@ NUMBERED = re.compile(r"^(\s*\d+)(?=[.)])")
 SPECIAL = re.compile(r"[\\`*\[\]|]|<(?=[A-Za-z/!?])|(?<!\w)_|_(?!\w)|&(?=#?\w+;)")
 
 
+@cache
 def escape(text: str) -> str:
     """`text` on one line, in which nothing is markup; backslashes only where something would be."""
     return SPECIAL.sub(r"\\\g<0>", SPACE.sub(" ", text))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from builder.check import check
 from builder.load import Catalogue, Measured, Problem, parse, read
+from builder.render import render
 from implementations.record import (
     Arm,
     Collection,
@@ -38,6 +40,17 @@ def copy_good(folder: Path) -> Path:
 def load(root: Path, own: Path | None = None) -> tuple[Catalogue, list[Problem]]:
     catalogue, problems = read(root, own)
     return catalogue, sorted(problems + check(catalogue))
+
+
+@cache
+def real_catalogue() -> Catalogue:
+    """What this repository holds."""
+    return load(ROOT)[0]
+
+
+@cache
+def real_pages() -> dict[str, str]:
+    return render(real_catalogue())
 
 
 BOMB = "<script>alert(1)</script><img src=x onerror=alert(1)>{: onclick=alert(1) }[x](javascript:alert(1))"

@@ -6,12 +6,12 @@ import re
 
 import pytest
 from browsing import Open, titles
-from builder_samples import ROOT, load
+from builder_samples import real_catalogue
 from playwright.sync_api import expect
 
 from builder import payback
 
-RECORDS = [m for m in load(ROOT)[0].records if not m.record.smoke]
+RECORDS = [m for m in real_catalogue().records if not m.record.smoke]
 
 
 def test_break_even_follows_the_form_and_its_address_can_be_shared(address: str, opened: Open) -> None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from builder_samples import BAD, GOOD, ROOT, copy_good, load, measured
+from builder_samples import BAD, GOOD, copy_good, load, measured, real_catalogue
 
 from builder.load import CLAIMS, Catalogue, Measured
 from builder.models import Claim, Support
@@ -147,7 +147,7 @@ def test_claims_as_data() -> None:
 
 @pytest.fixture(scope="module")
 def real() -> Catalogue:
-    return load(ROOT)[0]
+    return real_catalogue()
 
 
 def test_there_are_many_claims_and_every_verdict_occurs(real: Catalogue) -> None:

@@ -14,12 +14,11 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from builder_samples import GOOD, ROOT, load, measured
+from builder_samples import GOOD, ROOT, load, measured, real_catalogue, real_pages
 from test_builder_find import Elements, rows
 from typer.testing import CliRunner
 
@@ -40,16 +39,6 @@ ASSETS = ROOT / "site_overrides/docs/assets"
 NODE = shutil.which("node")
 needs_node = pytest.mark.skipif(NODE is None, reason="node runs the script; without it, this comparison is not made")
 PAGES = ("payback.md", "results.md")
-
-
-@cache
-def real() -> Catalogue:
-    return load(ROOT)[0]
-
-
-@cache
-def pages() -> dict[str, str]:
-    return render(real())
 
 
 def by_script(body: str, given: Any) -> Any:
@@ -197,7 +186,7 @@ def test_axes_have_round_steps_from_zero_to_the_end() -> None:
 
 
 def test_every_price_is_told_with_its_day_and_source() -> None:
-    found = {row[0].split()[0]: row for row in rows(pages()["payback.md"]) if len(row) == 8}
+    found = {row[0].split()[0]: row for row in rows(real_pages()["payback.md"]) if len(row) == 8}
     table = prices.load(prices.TABLE)
     assert len(found) == sum(map(len, table.values())) > 30
     for teacher, row in found.items():
@@ -209,7 +198,7 @@ def test_every_price_is_told_with_its_day_and_source() -> None:
         assert row[4:] == payback.worked(price)
         assert not price.note or price.note in row[0]
         assert not price.rates.long or "tokens:" in row[0]
-        assert f'href="{price.source}"' in pages()["payback.md"]
+        assert f'href="{price.source}"' in real_pages()["payback.md"]
 
 
 def test_a_worked_case_by_hand() -> None:
@@ -221,11 +210,11 @@ def test_a_worked_case_by_hand() -> None:
 
 
 def test_the_calculator_offers_every_teacher_and_starts_from_the_example() -> None:
-    page = pages()["payback.md"]
+    page = real_pages()["payback.md"]
     options = [html.unescape(v) for v in re.findall(r'<option value="([^"]*)"', page)]
     assert options == [*payback.teachers(), "own"]
     data = json.loads(re.search(r"^data: (.*)$", page, re.M)[1])
-    published = json.loads(pages()["prices.json"])
+    published = json.loads(real_pages()["prices.json"])
     assert data["teachers"] == published["teachers"] and data["most_days"] == prices.MOST_DAYS
     fields = dict(re.findall(r'<input type="number" name="([^"]+)" value="([^"]+)"', html.unescape(page)))
     start = payback.start()
@@ -234,7 +223,7 @@ def test_the_calculator_offers_every_teacher_and_starts_from_the_example() -> No
 
 
 def test_the_command_is_one_and_asks_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    command = re.search(r"^distill check .*$", pages()["payback.md"], re.M)[0]
+    command = re.search(r"^distill check .*$", real_pages()["payback.md"], re.M)[0]
     lines = [json.dumps({"id": f"n{n}", "prompt": f"note {n} of the ward", "reference": "fine"}) for n in range(10)]
     (tmp_path / "notes.jsonl").write_text("\n".join([*lines, json.dumps({"id": "t", "prompt": "another note"})]))
     monkeypatch.chdir(tmp_path)
@@ -337,14 +326,14 @@ def test_records_of_other_teachers_are_drawn_beside_the_scale() -> None:
 
 
 def test_every_real_record_leads_to_its_figures() -> None:
-    page = pages()["results.md"]
+    page = real_pages()["results.md"]
     addresses = [html.unescape(a) for a in re.findall(r'href="(patterns/[^"]+)"', page)]
-    assert len(addresses) == 2 * len([m for m in real().records if not m.record.smoke]) > 0
+    assert len(addresses) == 2 * len([m for m in real_catalogue().records if not m.record.smoke]) > 0
     for address in addresses:
         path, _, anchor = address.partition("#")
-        assert f"#{anchor} }}" in pages()[path.replace(".html", ".md")]
+        assert f"#{anchor} }}" in real_pages()[path.replace(".html", ".md")]
     for name in re.findall(r'href="(records/[^"]+)"', page):
-        assert name in pages()
+        assert name in real_pages()
 
 
 def test_a_record_of_a_pattern_without_a_page_leads_nowhere() -> None:
@@ -442,8 +431,8 @@ def test_hostile_words_stay_words(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nothing_is_inline() -> None:
     """A strict Content-Security-Policy lets no handler and no style of an attribute through."""
     for name in PAGES:
-        assert not [n for n in Elements(pages()[name]).names if n.startswith("on") or n == "style"]
-        for script in re.findall(r"[\w-]+\.js\b", pages()[name].split("---\n")[1]):
+        assert not [n for n in Elements(real_pages()[name]).names if n.startswith("on") or n == "style"]
+        for script in re.findall(r"[\w-]+\.js\b", real_pages()[name].split("---\n")[1]):
             text = (ASSETS / script).read_text("utf-8").replace("http://www.w3.org/2000/svg", "")
             assert not re.search(
                 r"innerHTML|insertAdjacentHTML|\beval\b|new Function|\.style\b|fetch\(|https?://", text
@@ -451,8 +440,8 @@ def test_nothing_is_inline() -> None:
 
 
 def test_they_are_found() -> None:
-    assert all(f"'{name}'" in str(navigation(real())) for name in PAGES)
-    for slug in real().patterns:
-        assert "../payback.md" in pages()[f"patterns/{slug}.md"]
+    assert all(f"'{name}'" in str(navigation(real_catalogue())) for name in PAGES)
+    for slug in real_catalogue().patterns:
+        assert "../payback.md" in real_pages()[f"patterns/{slug}.md"]
     for name in ("index.md", "choose.md"):
-        assert "payback.md" in pages()[name]
+        assert "payback.md" in real_pages()[name]

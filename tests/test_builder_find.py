@@ -9,13 +9,12 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
-from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
-from builder_samples import GOOD, ROOT, load, measured
+from builder_samples import GOOD, ROOT, load, measured, real_catalogue, real_pages
 
 from builder import find
 from builder.load import Catalogue
@@ -34,16 +33,6 @@ PAGES = ("choose.md", "patterns/index.md", "matrix.md", "compare.md", "relations
 NODE = shutil.which("node")
 
 
-@cache
-def real() -> Catalogue:
-    return load(ROOT)[0]
-
-
-@cache
-def pages() -> dict[str, str]:
-    return render(real())
-
-
 def words(markup: str) -> str:
     """What a reader reads of a piece of a page."""
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", markup)).split())
@@ -60,7 +49,7 @@ def rows(page: str) -> list[list[str]]:
 
 def cases() -> list[dict[str, str]]:
     """No answer, every single answer, and combinations drawn with a seed."""
-    known = {key: list(d.values) for key, d in real().vocabulary.dimensions.items()}
+    known = {key: list(d.values) for key, d in real_catalogue().vocabulary.dimensions.items()}
     single = [{key: value} for key, values in known.items() for value in values]
     draw = random.Random(6)
     mixed = [
@@ -101,7 +90,7 @@ def test_the_script_ranks_as_distill_check_does() -> None:
         "const { data, cases } = JSON.parse(fs.readFileSync(input, 'utf8'))\n"
         "process.stdout.write(JSON.stringify(cases.map(answers => rank(data, answers))))"
     )
-    given = json.dumps({"data": json.loads(pages()["criteria.json"]), "cases": cases()})
+    given = json.dumps({"data": json.loads(real_pages()["criteria.json"]), "cases": cases()})
     command = [str(NODE), "-e", program, str(ASSETS / "rank.js"), "/dev/stdin"]
     done = subprocess.run(command, input=given, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -113,18 +102,18 @@ def test_the_script_ranks_as_distill_check_does() -> None:
 
 
 def test_the_page_carries_the_published_criteria() -> None:
-    page = re.search(r"^data: (.*)$", pages()["choose.md"], re.M)
-    published = json.loads(pages()["criteria.json"])
+    page = re.search(r"^data: (.*)$", real_pages()["choose.md"], re.M)
+    published = json.loads(real_pages()["criteria.json"])
     assert published.pop("$schema").endswith("schemas/criteria.json")
-    assert page and json.loads(page[1]) == published == find.criteria(real())
+    assert page and json.loads(page[1]) == published == find.criteria(real_catalogue())
 
 
 # ---------------------------------------------------------------------------------------- without any script
 
 
 def test_at_most_seven_questions_with_every_answer() -> None:
-    page = pages()["choose.md"]
-    dimensions = real().vocabulary.dimensions
+    page = real_pages()["choose.md"]
+    dimensions = real_catalogue().vocabulary.dimensions
     assert page.count("<fieldset>") == len(dimensions) <= 7
     for key, dimension in dimensions.items():
         fields = re.findall(rf'name="{html.escape(key).replace("_", "&#95;")}" value="([^"]*)"', page)
@@ -132,8 +121,8 @@ def test_at_most_seven_questions_with_every_answer() -> None:
 
 
 def test_every_criterion_stands_in_its_table_once() -> None:
-    page = pages()["choose.md"]
-    for slug, pattern in real().patterns.items():
+    page = real_pages()["choose.md"]
+    for slug, pattern in real_catalogue().patterns.items():
         for index, (use, number, item) in enumerate(find.reasons(pattern)):
             found = re.findall(rf'<p class="dp-criterion" data-criterion="{slug}/{index}">(.*?)</p>', page)
             assert len(found) == 1
@@ -142,17 +131,21 @@ def test_every_criterion_stands_in_its_table_once() -> None:
             assert ("use when" if use else "not when") in found[0]
             anchor = f"when-{'to' if use else 'not-to'}-use-{number}"
             assert f'href="patterns/{slug}.html#{anchor}"' in found[0]
-            assert f'id="{anchor}"' in pages()[f"patterns/{slug}.md"]
+            assert f'id="{anchor}"' in real_pages()[f"patterns/{slug}.md"]
 
 
 def test_every_answer_of_every_pattern_has_its_mark() -> None:
-    for title, dimension in ((d.title, d) for d in real().vocabulary.dimensions.values()):
-        section = pages()["choose.md"].split(f"### {FindPage(real(), 'choose.md').text(title)}\n")[1].split("\n### ")[0]
+    for title, dimension in ((d.title, d) for d in real_catalogue().vocabulary.dimensions.values()):
+        section = (
+            real_pages()["choose.md"]
+            .split(f"### {FindPage(real_catalogue(), 'choose.md').text(title)}\n")[1]
+            .split("\n### ")[0]
+        )
         head, *body = rows(section)
         assert head[1:-1] == [plain(answer) for answer in dimension.values.values()]
-        assert len(body) == len(real().patterns)
+        assert len(body) == len(real_catalogue().patterns)
         for row in body:
-            pattern = next(p for p in real().patterns.values() if p.title == row[0])
+            pattern = next(p for p in real_catalogue().patterns.values() if p.title == row[0])
             for value, cell in zip(dimension.values, row[1:-1], strict=True):
                 fits = {use for use, _, g in find.reasons(pattern) if value in values_of(g, dimension)}
                 assert cell == (" ".join(w for w, use in (("use", True), ("leave", False)) if use in fits) or "–")
@@ -163,17 +156,17 @@ def squeezed(text: str) -> str:
 
 
 def values_of(item: Any, dimension: Any) -> list[str]:
-    same = real().vocabulary.dimensions[item.criterion.dimension] == dimension
+    same = real_catalogue().vocabulary.dimensions[item.criterion.dimension] == dimension
     return item.criterion.values if same else []
 
 
 def test_table_of_patterns_has_every_facet() -> None:
-    page = pages()["patterns/index.md"]
+    page = real_pages()["patterns/index.md"]
     options = {
         name: set(re.findall(r'<option value="([^"]+)"', select))
         for name, select in re.findall(r'<select name="(\w+)">(.*?)</select>', page, re.S)
     }
-    for pattern in real().patterns.values():
+    for pattern in real_catalogue().patterns.values():
         row = next(r for r in re.findall(r"<tr data-.*?</tr>", page, re.S) if f'"{pattern.slug}.html"' in r)
         facets = {k: html.unescape(v).split() for k, v in re.findall(r'data-(\w+)="([^"]*)"', row)}
         assert facets["status"] == [pattern.status.value]
@@ -181,15 +174,17 @@ def test_table_of_patterns_has_every_facet() -> None:
         assert RECIPES[pattern.slug].needs.value in facets["needs"]
         assert len(facets["platform"]) == len(PLATFORMS)
         assert all(platform in words(row) for platform in (p.title for p in PLATFORMS.values()))
-        assert facets["measured"] == ["yes" if any(m.record.pattern == pattern.slug for m in real().records) else "no"]
+        assert facets["measured"] == [
+            "yes" if any(m.record.pattern == pattern.slug for m in real_catalogue().records) else "no"
+        ]
         for name in ("status", "measured", "tag", "task"):
             assert set(facets[name]) <= {html.unescape(option) for option in options[name]}
 
 
 def test_matrix_leads_to_the_command() -> None:
-    page = pages()["matrix.md"]
-    for slug in real().patterns:
-        tabs = re.findall(r'^=== "(.*)"$', pages()[f"patterns/{slug}.md"], re.M)
+    page = real_pages()["matrix.md"]
+    for slug in real_catalogue().patterns:
+        tabs = re.findall(r'^=== "(.*)"$', real_pages()[f"patterns/{slug}.md"], re.M)
         assert tabs == [platform.title for platform in PLATFORMS.values()]  # the first tabs of the page are these
         for number in range(1, len(tabs) + 1):
             assert page.count(f'href="patterns/{slug}.html#__tabbed_1_{number}"') == 1
@@ -213,28 +208,30 @@ def test_comparison_has_a_column_for_each_pattern_and_its_figures() -> None:
     assert table["Tokens per second, student ÷ teacher"] == ["7.3×"]
     assert table["Verdict"] == ["distil : Because it was made up."]
     assert "2 January 2031" in table["Date and machine"][0]
-    real_rows = rows(pages()["compare.md"])
-    assert {len(row) for row in real_rows} == {len(real().patterns) + 1}
+    real_rows = rows(real_pages()["compare.md"])
+    assert {len(row) for row in real_rows} == {len(real_catalogue().patterns) + 1}
     moved = {
-        item.axis for p in real().patterns.values() for item in (*p.tradeoffs.advantages, *p.tradeoffs.disadvantages)
+        item.axis
+        for p in real_catalogue().patterns.values()
+        for item in (*p.tradeoffs.advantages, *p.tradeoffs.disadvantages)
     }
-    assert {real().vocabulary.axes[axis].title for axis in moved} <= {row[0] for row in real_rows}
+    assert {real_catalogue().vocabulary.axes[axis].title for axis in moved} <= {row[0] for row in real_rows}
 
 
 def test_relations_are_drawn_and_told() -> None:
-    page = pages()["relations.md"]
-    for pattern in real().patterns.values():
+    page = real_pages()["relations.md"]
+    for pattern in real_catalogue().patterns.values():
         told = words(page.split(f"### {pattern.title}\n")[1].split("\n### ")[0])
         for other in pattern.related:
-            assert find.title(real(), other.slug) in told
+            assert find.title(real_catalogue(), other.slug) in told
     assert page.count("dp-tag--planned") >= sum(
-        o.slug not in real().patterns for p in real().patterns.values() for o in p.related
+        o.slug not in real_catalogue().patterns for p in real_catalogue().patterns.values() for o in p.related
     )
-    assert page.count('role="img"') == len(list(find.maps(real()))) > 2
+    assert page.count('role="img"') == len(list(find.maps(real_catalogue()))) > 2
 
 
 def test_a_relation_told_from_both_ends_is_drawn_once() -> None:
-    maps = {m.relation: m for m in find.maps(real())}
+    maps = {m.relation: m for m in find.maps(real_catalogue())}
     assert "precedes" not in maps  # the other end of "follows"
     assert len(re.findall("n_response_based --> n_on_policy", maps["follows"].source)) == 1
     edges = re.findall(r"(\w+) --- (\w+)", maps["combines_with"].source)
@@ -244,25 +241,25 @@ def test_a_relation_told_from_both_ends_is_drawn_once() -> None:
 def test_every_address_leads_somewhere() -> None:
     """HTML links are not seen by MkDocs' own check."""
     for name in PAGES:
-        for address in re.findall(r'href="([^"]+)"', pages()[name]):
+        for address in re.findall(r'href="([^"]+)"', real_pages()[name]):
             if not address.startswith("https://"):
                 path, _, anchor = html.unescape(address).partition("#")
                 target = str((Path("/") / name).parent.joinpath(path).resolve().relative_to("/")).replace(
                     ".html", ".md"
                 )
-                assert target in pages(), address
-                assert not anchor or anchor.startswith("__tabbed") or f'id="{anchor}"' in pages()[target], address
+                assert target in real_pages(), address
+                assert not anchor or anchor.startswith("__tabbed") or f'id="{anchor}"' in real_pages()[target], address
 
 
 def test_links_to_terms_say_what_they_mean() -> None:
-    links = re.findall(r'<a href="glossary/([\w-]+)\.html"( title="[^"]+")?>', pages()["compare.md"])
+    links = re.findall(r'<a href="glossary/([\w-]+)\.html"( title="[^"]+")?>', real_pages()["compare.md"])
     assert links
     for slug, title in links:
-        assert plain(real().terms[slug].short) in html.unescape(title)
+        assert plain(real_catalogue().terms[slug].short) in html.unescape(title)
 
 
 def test_navigation_names_them() -> None:
-    assert all(f"'{name}'" in str(navigation(real())) for name in PAGES)
+    assert all(f"'{name}'" in str(navigation(real_catalogue())) for name in PAGES)
 
 
 # ---------------------------------------------------------------------------------------------------- safety
@@ -325,14 +322,14 @@ def test_hostile_titles_stay_out_of_diagrams() -> None:
 def test_nothing_is_inline() -> None:
     """A strict Content-Security-Policy lets no handler and no style of an attribute through."""
     for name in PAGES:
-        assert not [n for n in Elements(pages()[name]).names if n.startswith("on") or n == "style"]
+        assert not [n for n in Elements(real_pages()[name]).names if n.startswith("on") or n == "style"]
     for script in ("address", "rank", "choose", "filter", "compare"):
         text = (ASSETS / f"{script}.js").read_text("utf-8")
         assert not re.search(r"innerHTML|insertAdjacentHTML|\beval\b|new Function|\.style\b|fetch\(|https?://", text)
 
 
 def test_pages_name_scripts_that_exist() -> None:
-    named = {s for p in PAGES for s in re.findall(r"[\w-]+\.js\b", pages()[p].split("---\n")[1])}
+    named = {s for p in PAGES for s in re.findall(r"[\w-]+\.js\b", real_pages()[p].split("---\n")[1])}
     assert named == {"address.js", "rank.js", "choose.js", "filter.js", "compare.js"}
     assert all((ASSETS / name).is_file() for name in named)
 
@@ -355,7 +352,7 @@ def test_twenty_more_patterns_need_no_code() -> None:
 
 
 def test_other_names_are_found_as_titles_are() -> None:
-    page = pages()["patterns/sequence-level.md"]
-    assert json.loads(re.search(r"^tags: (.*)$", page, re.M)[1]) == real().patterns["sequence-level"].aliases
+    page = real_pages()["patterns/sequence-level.md"]
+    assert json.loads(re.search(r"^tags: (.*)$", page, re.M)[1]) == real_catalogue().patterns["sequence-level"].aliases
     settings = (ROOT / "mkdocs.yml").read_text("utf-8")
     assert re.search(r"title: \{boost: 1000\.0\}.*tags: \{boost: 1000\.0\}", settings, re.S)

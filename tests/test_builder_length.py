@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from builder_samples import ROOT, load
+from builder_samples import real_catalogue
 
 from builder.check import texts
 from builder.models import Pattern
@@ -15,7 +15,7 @@ WORDS = range(900, 1801)
 """Of the text that belongs to one pattern alone: what its file says in words, the diagram's included. Citations and a
 record's figures are no words, what all pages share (answers, axes, code) is not its own, and its history only grows."""
 
-CATALOGUE = load(ROOT)[0]
+CATALOGUE = real_catalogue()
 
 
 def words(pattern: Pattern) -> Counter[str]:

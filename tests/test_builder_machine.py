@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 import jinja2
 import pytest
 import yaml
-from builder_samples import GOOD, ROOT, estimate, load, load_hostile, measured
+from builder_samples import GOOD, ROOT, estimate, load, load_hostile, measured, real_catalogue
 from jsonschema import Draft202012Validator
 from markdown_it import MarkdownIt
 from pybtex.database import parse_string
@@ -50,7 +50,7 @@ def nasty() -> Catalogue:
 
 CATALOGUES = {
     "sample": lambda: sample(records=[measured(), measured(own=True, name="mine")]),
-    "real": lambda: replace(load(ROOT)[0], site_url=SITE),
+    "real": lambda: replace(real_catalogue(), site_url=SITE),
     "nasty": nasty,
 }
 

@@ -29,7 +29,7 @@ def with_records(*records: Measured) -> Catalogue:
 def body(page: str) -> str:
     """The page without addresses, tags, dates, versions, code, references and front matter: what a reader reads."""
     text = page.split("---\n", 2)[2].split("\n## References")[0]
-    text = re.sub(r"```python.*?```", "", text, flags=re.S)
+    text = re.sub(r"``` \{ \.python .*?```", "", text, flags=re.S)
     return html.unescape(re.sub(r"<[^>]*>|\]\([^)]*\)|\{ #[^}]*\}", "", text))
 
 

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 from zipfile import ZipFile
 
 import pytest
-from builder_samples import ROOT, copy_good, load, make_record
+from builder_samples import ROOT, copy_good, load, make_record, real_catalogue, real_pages
 from typer.testing import CliRunner
 
 from builder.cli import app
@@ -227,7 +227,7 @@ def test_zensical_builds_the_same_pages(real: Path, zensical: Path) -> None:
 def test_zensical_keeps_every_file_that_is_no_page(real: Path, zensical: Path) -> None:
     """JSON, plain Markdown, feed, BibTeX, redirects and assets, byte for byte."""
     assets = [path.relative_to(ROOT / "site_overrides/docs").as_posix() for path in assets_of(ROOT)]
-    names = [name for name in render(load(ROOT)[0]) if not name.endswith(".md")]
+    names = [name for name in real_pages() if not name.endswith(".md")]
     assert sum(name.endswith(".json") for name in names) > 70
     for name in [*names, *assets]:
         assert (zensical / name).read_bytes() == (real / name).read_bytes(), name
@@ -354,7 +354,7 @@ def test_the_command_line_is_light() -> None:
 
 
 def test_every_download_is_what_distill_copy_writes(real: Path, tmp_path: Path) -> None:
-    expected = cells(load(ROOT)[0])
+    expected = cells(real_catalogue())
     assert {path.relative_to(real).as_posix() for path in (real / "downloads").iterdir()} == expected.keys()
     for name, (pattern, platform) in expected.items():
         folder = copy(pattern, platform, tmp_path / Path(name).stem)

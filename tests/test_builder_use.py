@@ -13,17 +13,16 @@ import textwrap
 import tomllib
 import zipfile
 from dataclasses import replace
-from functools import cache
 from itertools import product
 
 import pytest
 import typer
-from builder_samples import ROOT, load, measured
+from builder_samples import ROOT, measured, real_catalogue, real_pages
 from typer.core import TyperGroup
 
 from builder import cli as catalogue_cli
 from builder.downloads import archive, cells, on_demand
-from builder.load import Catalogue, Measured
+from builder.load import Measured
 from builder.render import render
 from implementations import cli
 from implementations.delivery import copy as copying
@@ -31,11 +30,6 @@ from implementations.errors import InputError
 from implementations.registry import PLATFORMS, RECIPES
 
 CELLS = list(product(RECIPES, PLATFORMS))
-
-
-@cache
-def real() -> Catalogue:
-    return load(ROOT)[0]
 
 
 def tabs(page: str) -> dict[str, str]:
@@ -46,7 +40,7 @@ def tabs(page: str) -> dict[str, str]:
 
 def with_records(*records: Measured) -> dict[str, dict[str, str]]:
     """Pattern → tabs, of the real catalogue with these records alone."""
-    pages = render(replace(real(), records=list(records)))
+    pages = render(replace(real_catalogue(), records=list(records)))
     return {slug: tabs(pages[f"patterns/{slug}.md"]) for slug in RECIPES}
 
 
@@ -92,7 +86,7 @@ def test_what_a_run_cost_stands_with_its_platform_alone():
 
 
 def test_the_plain_page_says_the_same():
-    pages = render(replace(real(), records=[measured(platform="claude")]))
+    pages = render(replace(real_catalogue(), records=[measured(platform="claude")]))
     plain = pages["patterns/sequence-level.txt"]
     part = dict(re.findall(r"^### ([^:\n]+): \w+\n(.*?)(?=^### )", plain, re.M | re.S))
     assert list(part) == [platform.title for platform in PLATFORMS.values()]
@@ -107,13 +101,13 @@ def test_the_plain_page_says_the_same():
 
 
 def blocks(text: str, kind: str) -> list[str]:
-    found = re.findall(rf"^( *)```{kind}\n(.*?)^\1```", text, re.M | re.S)
+    found = re.findall(rf"^( *)```(?:{kind}| {{ \.{kind} [^\n]*}})\n(.*?)^\1```", text, re.M | re.S)
     return [textwrap.dedent(block) for _, block in found]
 
 
 @pytest.mark.parametrize("pattern", RECIPES)
 def test_the_recipe_is_the_file(pattern):
-    page = render(real())[f"patterns/{pattern}.md"]
+    page = real_pages()[f"patterns/{pattern}.md"]
     path = RECIPES[pattern].module.replace(".", "/") + ".py"
     assert f"`{path}`" in page
     assert blocks(page, "python")[-1] == (ROOT / path).read_text("utf-8")
@@ -172,7 +166,7 @@ def check(command: str) -> None:
 
 
 def shown() -> list[str]:
-    pages = [text for path, text in render(real()).items() if path.startswith("patterns/") and path.endswith(".md")]
+    pages = [text for path, text in real_pages().items() if path.startswith("patterns/") and path.endswith(".md")]
     found = set().union(*(commands(page, "bash") for page in pages))
     for name in ("README.md", "CONTRIBUTING.md"):
         found |= commands((ROOT / name).read_text("utf-8"), "console")
@@ -204,7 +198,7 @@ def unpacked(content: bytes) -> dict[str, bytes]:
 
 
 def test_every_cell_has_an_archive():
-    assert sorted(cells(real()).values()) == sorted(CELLS)
+    assert sorted(cells(real_catalogue()).values()) == sorted(CELLS)
 
 
 def test_the_same_sources_give_the_same_bytes(tmp_path):
@@ -221,7 +215,7 @@ def test_a_preview_makes_an_archive_when_it_is_asked_for():
         return [b"not here"]
 
     said: list[tuple[str, list]] = []
-    served = on_demand(app, cells(real()), "/under/")
+    served = on_demand(app, cells(real_catalogue()), "/under/")
     [content] = served({"PATH_INFO": "/under/downloads/on-policy-local.zip"}, lambda *given: said.append(given))
     assert content == archive("on-policy", "local")
     assert served({"PATH_INFO": "/under/downloads/none-local.zip"}, lambda *given: said.append(given)) == [b"not here"]

@@ -28,7 +28,6 @@ from ..results import Results, day
 
 FOLDER = Path(__file__).parent.parent / "templates"
 TEMPLATES = {path.name: path.read_text("utf-8") for path in sorted(FOLDER.glob("*.j2"))}
-TRAILING = re.compile(r"[ \t]+\n")
 ADDRESS = ":/?#@!$&+,;=%~-."
 """What an address may hold as it stands."""
 CSL = "application/vnd.citationstyles.csl+json"
@@ -72,7 +71,7 @@ class Page(Writer):
 
     def render(self, template: str, **context: Any) -> str:
         text = self.environment.get_template(template).render(page=self, catalogue=self.catalogue, **context)
-        return TRAILING.sub("\n", text).strip() + "\n"
+        return "\n".join(line.rstrip(" \t") for line in text.split("\n")).strip() + "\n"
 
     # -- text
 

@@ -18,6 +18,7 @@ from ..settings import OWN_HELDOUT
 from ..tasks.user_prompts import HELDOUT_SHARE
 from ..teachers import prices
 from ..teachers.prices import Price
+from .break_even import break_even
 from .model import Case, Check, Decision, Measured, below
 
 TOKENS = (0.25, 0.3)  # a character of English
@@ -109,10 +110,10 @@ def _requests(case: Case) -> int:
 
 def _months(case: Case, each: Range, collection: Range) -> Range:
     """The fewest and the most: dear answers pay a student back sooner."""
-    found = []
-    for usd, collected in zip(each, collection, strict=True):
-        saved = case.monthly_requests * usd - (case.serving_usd or 0)
-        found.append((collected + (case.training_usd or 0)) / saved if saved > 0 else math.inf)
+    found = [
+        break_even(collected, case.training_usd or 0, case.monthly_requests, usd, case.serving_usd or 0)
+        for usd, collected in zip(each, collection, strict=True)
+    ]
     return min(found), max(found)
 
 
