@@ -181,20 +181,30 @@ def test_taken_away_while_it_trains_it_goes_on_and_asks_nobody_twice(serve, sour
     assert not any("checkpoint-" in name for name in api(machines.server).files)
 
 
-def test_of_a_committee_models_go_along_and_platforms_are_asked_here(serve, tiny, tmp_path, monkeypatch, capsys):
-    serve()
-    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+def test_of_a_committee_models_go_along_and_claude_is_asked_here(serve, source, tiny, tmp_path, monkeypatch, capsys):
+    """Two models of one name and Claude, from here to the record; the machine has no key, and asks nobody."""
     (twin := tmp_path / tiny.name).mkdir()
     for path in tiny.iterdir():
         shutil.copy(path, twin)
     claude = PLATFORMS["claude"].teacher
     command = ("launch", "multi-teacher", "--on", "vertex", *GPU, "--teacher", claude, "--teacher", f"local:{tiny}")
-    command += ("--teacher", f"local:{twin}", "--smoke", "--output", "gs://distillation/mine", "--dry-run")
-    assert distill(monkeypatch, *command) == 0, capsys.readouterr().err
-    [pool] = json.loads(capsys.readouterr().out)["jobSpec"]["workerPoolSpecs"]
+    command += ("--teacher", f"local:{twin}", "--student", 2, "--smoke", "--skip-empty", "--workdir", tmp_path / "work")
+    with serving("claude", echo, tmp_path, monkeypatch) as asked:
+        machines = serve()
+        assert distill(monkeypatch, *command) == 0, capsys.readouterr().err + consoles(machines)
+        here = sum(map(PLATFORMS["claude"].asks, asked.calls))
+    [request] = requests(machines.server)
+    [pool] = request["jobSpec"]["workerPoolSpecs"]
     expected = ["run", "multi-teacher", "--teacher", claude, "--teacher", f"local:inputs/teacher/{tiny.name}"]
-    expected += ["--teacher", f"local:inputs/teacher1/{tiny.name}", "--answered", claude, "--seed", "0", "--smoke"]
-    assert pool["containerSpec"]["args"][1:] == expected
+    expected += ["--teacher", f"local:inputs/teacher1/{tiny.name}", "--answered", claude, "--student", "2"]
+    assert pool["containerSpec"]["args"][1:] == [*expected, "--seed", "0", "--smoke", "--skip-empty"]
+    assert KEY.encode() not in json.dumps(request).encode() + b"".join(api(machines.server).files.values())
+    [folder] = (tmp_path / "work").glob("multi-teacher-*-vertex")
+    measured = record.load(folder / "record.json")
+    assert {arm.kind for arm in measured.arms} == ARMS["multi-teacher"]
+    names = [member.name for member in measured.members]
+    assert len(names) == 7 and sum("tuned on" in name for name in names) == 4  # each model sits there three times
+    assert here == len(set(map(str, (call.json for call in asked.calls if PLATFORMS["claude"].asks(call))))) > 0
 
 
 def test_a_run_that_fails_says_why_and_the_same_command_starts_another_job(
