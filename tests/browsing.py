@@ -72,7 +72,7 @@ def windows(browser: Browser) -> Iterator[Open]:
     yield open_
     for context in contexts:
         context.close()
-    assert not troubles
+    assert not troubles, "\n".join(troubles)
 
 
 def titles(items: Locator) -> list[str]:

@@ -244,6 +244,7 @@ def test_relations_are_drawn_and_listed(address: str, opened: Open) -> None:
         ("production logs", "patterns/production-logs.html"),  # a title
         ("teacher-written fine-tuning data", "patterns/sequence-level.html"),  # another name of a pattern
         ("temperature", "glossary/temperature.html"),  # a term
+        ("teacher-", "glossary/teacher-model.html"),  # a word that is not over: every word of the index may follow
         ("dark knowledge", None),  # another name of a term, or its own page
     ],
 )
