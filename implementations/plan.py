@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from rich.console import Console
@@ -20,9 +20,10 @@ from .tasks.task import Item, Task
 from .teachers.answered import AnsweredTeacher
 from .teachers.budget import Budget
 from .teachers.ledger import Ledger
-from .teachers.open import leaves_machine, notes, open_remote
+from .teachers.open import leaves_machine, must_stay, notes, open_remote
 from .teachers.spending import fits_a_job
 from .teachers.teacher import Answer, Kind, RemoteTeacher, Request
+from .teachers.wire import estimated_tokens
 
 SAMPLE = 8  # prompts whose tokens the platform is asked to count; the rest are taken to be like them
 
@@ -56,13 +57,14 @@ def requests_of(options: Options, task: Task) -> list[Request]:
 
 
 def estimate(teacher: RemoteTeacher, requests: list[Request], ledger: Ledger | None, options: Options) -> Estimate:
-    """Count, price, and time ``requests``; what is in ``ledger`` costs nothing and tells how long answers are."""
+    """Count, price, and time ``requests``, given as they would be sent.
+
+    What is in ``ledger`` costs nothing and tells how long answers are. The platform counts, unless ``requests`` are not
+    allowed to go there.
+    """
     known = ledger.known(teacher.identity, requests) if ledger else {}
     asked = [request for i, request in enumerate(requests) if i not in known]
-    sample = random.Random(0).sample(asked, min(SAMPLE, len(asked)))
-    characters = sum(len(r.prompt) for r in asked) / max(1, sum(len(r.prompt) for r in sample))
-    counted = asyncio.run(_count(teacher, sample))
-    prompt_tokens = round(counted * characters)
+    prompt_tokens = asyncio.run(_count(teacher, asked, here=must_stay(options, teacher)))
     answers = list(known.values())
     length = sum(a.completion_tokens for a in answers) / len(answers) if answers else None
     completion_tokens = round(sum(r.max_new_tokens if length is None else length for r in asked))
@@ -82,9 +84,15 @@ def estimate(teacher: RemoteTeacher, requests: list[Request], ledger: Ledger | N
     )
 
 
-async def _count(teacher: RemoteTeacher, sample: list[Request]) -> int:
+async def _count(teacher: RemoteTeacher, asked: list[Request], here: bool) -> int:
+    """The tokens of ``asked``: estimated ``here``, so that nothing is sent, or as the platform counts a sample."""
+    sample = random.Random(0).sample(asked, min(SAMPLE, len(asked)))
+    characters = sum(len(r.prompt) for r in asked) / max(1, sum(len(r.prompt) for r in sample))
     try:
-        return sum(await asyncio.gather(*(teacher.count_tokens(request) for request in sample)))
+        if here:
+            return sum(map(estimated_tokens, asked))
+        counted = sum(await asyncio.gather(*(teacher.count_tokens(request) for request in sample)))
+        return round(counted * characters)
     finally:
         await teacher.close()
 
@@ -103,9 +111,16 @@ def plan(options: Options, console: Console) -> None:
             _plan_local(options.pattern, task, requests, console)
             continue
         teacher = open_remote(spec)
-        console.print(_table(teacher, estimate(teacher, requests, ledger, options), options))
+        sent = _redacted(requests, options) if options.redact else requests
+        console.print(_table(teacher, estimate(teacher, sent, ledger, options), options))
         for line in _notes(teacher, requests, options):
             console.print(line)
+
+
+def _redacted(requests: list[Request], options: Options) -> list[Request]:
+    """``requests`` as the run sends them to a platform, and as the ledger knows them."""
+    with privacy.Redactor(options.workdir / "redacted.sqlite") as redactor:
+        return [replace(request, prompt=redactor.redact(request.prompt)) for request in requests]
 
 
 def _table(teacher: RemoteTeacher, e: Estimate, options: Options) -> Table:
@@ -113,7 +128,10 @@ def _table(teacher: RemoteTeacher, e: Estimate, options: Options) -> Table:
     chosen = options.spending.in_jobs(teacher, e.requests - e.known)
     from_where = f"as in {count(e.measured)} known answers" if e.measured else "if each is as long as it may be"
     table.add_row("requests", f"{count(e.requests)}, of which {count(e.known)} are answered already")
-    table.add_row("tokens to read", f"{count(e.prompt_tokens)} (the platform's own count of up to {SAMPLE} prompts)")
+    how = f"the platform's own count of up to {SAMPLE} prompts"
+    if must_stay(options, teacher):
+        how = "estimated here at four characters a token; with --allow-cloud the platform counts"
+    table.add_row("tokens to read", f"{count(e.prompt_tokens)} ({how})")
     table.add_row("tokens to write", f"{count(e.completion_tokens)} ({from_where})")
     if e.usd is None:
         table.add_row("cost", "not known: no price for this model; give --price-input and --price-output")
@@ -152,7 +170,7 @@ def _notes(teacher: RemoteTeacher, requests: list[Request], options: Options) ->
     if leaves_machine(teacher):
         what = privacy.summary(request.prompt for request in requests)
         lines.append(f"leaves   {count(len(requests))} prompts leave this machine; in them: {what}")
-        if options.prompts and not options.allow_cloud:
+        if must_stay(options, teacher):
             lines.append(
                 "         your prompts count as sensitive: the run needs --allow-cloud"
                 + ("" if options.redact else ", and --redact replaces what was found")

@@ -15,6 +15,7 @@ from platforms import KEY, PLATFORMS, serving
 from test_run import ARMS
 
 from implementations import record, registry
+from implementations.privacy import Redactor
 from implementations.progress import Stages
 from implementations.recipes.arms import SMOKE_SIZES
 from implementations.record import ArmKind
@@ -26,7 +27,7 @@ from implementations.teachers.local import content_hash
 from implementations.teachers.open import open_remote
 from implementations.teachers.prices import given
 from implementations.teachers.spending import Spending
-from implementations.teachers.teacher import Kind, Request
+from implementations.teachers.teacher import Answer, Kind, Request
 from implementations.workspace import Workspace
 
 # Prompts of a smoke run that are asked beside its 8 transfer items.
@@ -176,10 +177,16 @@ def test_faults(name, tmp_path, monkeypatch):
     assert got.usd == pytest.approx(usd)
 
 
-def test_own_prompts_stay_here_unless_allowed(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def own_prompts(tmp_path):
     rows = [f'{{"id": "g{i}", "prompt": "note {i}", "reference": "x"}}' for i in range(8)]
     rows += [f'{{"id": "t{i}", "prompt": "call 415-555-26{i:02} or mail ann{i}@example.org"}}' for i in range(8)]
     (path := tmp_path / "notes.jsonl").write_text("\n".join(rows))
+    return path
+
+
+def test_own_prompts_stay_here_unless_allowed(own_prompts, tmp_path, monkeypatch, capsys):
+    path = own_prompts
     command = ("--teacher", "claude:claude-haiku-5-5", "--prompts", path, "--workdir", tmp_path / "work")
     with serving("claude", echo, tmp_path, monkeypatch) as server:
         assert distill(monkeypatch, "run", "sequence-level", *command) == 2
@@ -188,6 +195,37 @@ def test_own_prompts_stay_here_unless_allowed(tmp_path, monkeypatch, capsys):
         printed = capsys.readouterr().out
         assert "10 e-mail" in printed or "8 e-mail" in printed, printed
         assert not [call for call in server.calls if PLATFORMS["claude"].asks(call)]
+
+
+@pytest.mark.parametrize("name", ["claude", "vertex", "bedrock"])
+def test_a_plan_sends_no_prompts_that_must_stay(name, own_prompts, tmp_path, monkeypatch, capsys):
+    command = ("plan", "sequence-level", "--teacher", PLATFORMS[name].teacher, "--prompts", own_prompts)
+    command += ("--workdir", tmp_path / "work", "--redact")
+
+    def sent() -> bytes:
+        return b"".join(call.body for call in server.calls)
+
+    with serving(name, echo, tmp_path, monkeypatch) as server:
+        assert distill(monkeypatch, *command) == 0
+        printed = " ".join(capsys.readouterr().out.split())
+        assert b"call " not in sent() and b"note " not in sent()
+        assert "estimated here at four characters a token" in printed and "the run needs --allow-cloud" in printed
+        assert distill(monkeypatch, *command, "--allow-cloud") == 0
+        assert "the platform's own count" in " ".join(capsys.readouterr().out.split())
+        assert b"call " in sent() and b"415-555-26" not in sent() and b"@example.org" not in sent()
+
+
+def test_a_plan_knows_the_answers_to_redacted_prompts(own_prompts, tmp_path, monkeypatch, capsys):
+    """Which are in the ledger as they were sent."""
+    teacher, work = PLATFORMS["claude"].teacher, tmp_path / "work"
+    command = ("plan", "sequence-level", "--teacher", teacher, "--prompts", own_prompts, "--workdir", work)
+    command += ("--instruction", "say it", "--max-new-tokens", 8, "--redact")
+    with Redactor(work / "redacted.sqlite") as redactor, Ledger(work / "ledger.sqlite") as ledger:
+        sent = Request("say it", redactor.redact("call 415-555-2603 or mail ann3@example.org"), 8)
+        with serving("claude", echo, tmp_path, monkeypatch):
+            ledger.add(open_remote(teacher).identity, [(sent, Answer("yes", Kind.COMPLETE, 9, 1))])
+            assert distill(monkeypatch, *command) == 0
+    assert "of which 1 are answered already" in " ".join(capsys.readouterr().out.split())
 
 
 WITHOUT_TORCH = """

@@ -48,7 +48,7 @@ from .aws import (
     status_of,
 )
 from .teacher import Answer, Busy, Dropped, Kind, Rejected, Request
-from .wire import digest, failure, kind_of, lost, said
+from .wire import digest, estimated_tokens, failure, kind_of, lost, said
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
@@ -141,7 +141,7 @@ class BedrockTeacher:
             raise
         except Exception as error:
             if code_of(error) in ("ValidationException", "AccessDeniedException"):
-                return len(f"{request.instruction} {request.prompt}") // 4 + 1
+                return estimated_tokens(request)
             raise self._failure(error, request) from None
 
     async def close(self) -> None:

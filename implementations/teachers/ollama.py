@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InputError, ModelMissing
 from ..registry import PLATFORMS
 from .teacher import Answer, Dropped, Rejected, Request
-from .wire import failure, is_here, kind_of, lost, needs, said
+from .wire import estimated_tokens, failure, is_here, kind_of, lost, needs, said
 
 if TYPE_CHECKING:
     from ollama import AsyncClient, ChatResponse, Client, ListResponse, ResponseError
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 LOGPROBS_SINCE = (0, 12, 11)
 PULL_TIMEOUT = 600.0  # seconds without a word; checking what was downloaded takes long and says nothing
-TEMPLATE = 8  # tokens around instruction and prompt, for the estimate
 NEVER_STOP_THINKING = {"gptoss", "gpt-oss"}  # families that take a level of thinking and no end of it
 
 
@@ -83,7 +82,7 @@ class OllamaTeacher:
 
     async def count_tokens(self, request: Request) -> int:
         """An estimate of four characters a token: the API counts only while it answers, which costs nothing."""
-        return -(-len(request.instruction + request.prompt) // 4) + TEMPLATE
+        return estimated_tokens(request)
 
     async def close(self) -> None:
         client, self._client = self._client, None

@@ -24,16 +24,21 @@ def open_remote(spec: str) -> RemoteTeacher:
 
 
 def check_remote(options: Options, teacher: RemoteTeacher) -> None:
-    """Raise InputError when the prompts may not go there, or a limit on what they cost cannot be kept.
-
-    The built-in task is made up; the user's own prompts may be about people, and only the user knows.
-    """
+    """Raise InputError when the prompts may not go there, or a limit on what they cost cannot be kept."""
     options.spending.check(teacher)
-    if options.prompts and leaves_machine(teacher) and not options.allow_cloud:
+    if must_stay(options, teacher):
         raise InputError(
             f"--teacher {teacher.name}: your prompts would leave this machine; look at them with `distill plan`, then "
             "give --allow-cloud if they may (--redact replaces what looks like an identifier)"
         )
+
+
+def must_stay(options: Options, teacher: RemoteTeacher) -> bool:
+    """Whether the prompts may not go to ``teacher``.
+
+    The built-in task is made up; the user's own prompts may be about people, and only the user knows.
+    """
+    return bool(options.prompts) and leaves_machine(teacher) and not options.allow_cloud
 
 
 def notes(teacher: RemoteTeacher) -> list[str]:

@@ -18,6 +18,7 @@ from .teacher import Busy, Dropped, Kind, Rejected, Request
 DIGITS = 16  # hexadecimal, of a digest of keys
 LONGEST_REASON = 160  # characters
 SHORTEST_ECHO = 16  # characters of a request that may not come back in a reason
+TEMPLATE = 8  # tokens around instruction and prompt, for the estimate
 # What each SDK raises when no connection was made: nothing went out, so nothing can have been charged.
 NEVER_SENT = {
     "ConnectError",
@@ -31,6 +32,11 @@ NEVER_SENT = {
 def digest(keys: Iterable[str]) -> str:
     """What the name of a job says of its requests: nobody else's job is taken for it, be it of the same size."""
     return sha256("".join(sorted(keys)).encode()).hexdigest()[:DIGITS]
+
+
+def estimated_tokens(request: Request) -> int:
+    """Tokens of instruction and prompt where no platform counts them: four characters each."""
+    return -(-len(request.instruction + request.prompt) // 4) + TEMPLATE
 
 
 def kind_of(text: str, request: Request, truncated: bool = False, refused: bool = False) -> Kind:
