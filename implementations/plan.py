@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from . import privacy
+from .errors import InputError
 from .figures import count, dollars, seconds
 from .options import Options
 from .record import RECORDS, Record, load_all
@@ -22,7 +23,7 @@ from .teachers.budget import Budget
 from .teachers.ledger import Ledger
 from .teachers.open import leaves_machine, must_stay, notes, open_remote
 from .teachers.spending import fits_a_job
-from .teachers.teacher import Answer, Kind, RemoteTeacher, Request
+from .teachers.teacher import Answer, Busy, Dropped, Kind, Rejected, RemoteTeacher, Request
 from .teachers.wire import estimated_tokens
 
 SAMPLE = 8  # prompts whose tokens the platform is asked to count; the rest are taken to be like them
@@ -85,7 +86,10 @@ def estimate(teacher: RemoteTeacher, requests: list[Request], ledger: Ledger | N
 
 
 async def _count(teacher: RemoteTeacher, asked: list[Request], here: bool) -> int:
-    """The tokens of ``asked``: estimated ``here``, so that nothing is sent, or as the platform counts a sample."""
+    """The tokens of ``asked``: estimated ``here``, so that nothing is sent, or as the platform counts a sample.
+
+    Raises InputError when it does not count.
+    """
     sample = random.Random(0).sample(asked, min(SAMPLE, len(asked)))
     characters = sum(len(r.prompt) for r in asked) / max(1, sum(len(r.prompt) for r in sample))
     try:
@@ -93,6 +97,16 @@ async def _count(teacher: RemoteTeacher, asked: list[Request], here: bool) -> in
             return sum(map(estimated_tokens, asked))
         counted = sum(await asyncio.gather(*(teacher.count_tokens(request) for request in sample)))
         return round(counted * characters)
+    except (Busy, Dropped) as error:
+        raise InputError(
+            f"{teacher.name}: the tokens could not be counted ({error}); check the network and run the same command "
+            "again, later if it is busy"
+        ) from None
+    except Rejected as error:
+        raise InputError(
+            f"{teacher.name}: it does not take a prompt whose tokens it was to count ({error}); shorten the prompts or "
+            "choose another --teacher"
+        ) from None
     finally:
         await teacher.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import sqlite3
 import subprocess
 import sys
@@ -238,6 +239,24 @@ except SystemExit as stop:
     assert not stop.code
 assert not (heavy := {"torch", "transformers"} & set(sys.modules)), heavy
 """
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (FAULTS["429"], r"could not be counted \(HTTP 429: slow down\); check the network and run the same command"),
+        (Break.RESET, r"could not be counted \(no usable answer .*run the same command again"),
+        (Reply({"error": {"message": "long"}}, 400), r"whose tokens it was to count \(HTTP 400.*; shorten the prompts"),
+    ],
+)
+def test_a_plan_whose_tokens_nobody_counts(fault, message, tmp_path, monkeypatch, capsys):
+    counting = PLATFORMS["claude"]._replace(asks=lambda call: call.path.endswith("/count_tokens"))
+    monkeypatch.setitem(PLATFORMS, "claude", counting)
+    command = ("plan", "sequence-level", "--teacher", counting.teacher, "--workdir", tmp_path / "work")
+    with serving("claude", echo, tmp_path, monkeypatch, lambda n, call: fault):
+        assert distill(monkeypatch, *command) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{counting.teacher}: " in said and re.search(message, said), said
 
 
 @pytest.mark.parametrize("name", PLATFORMS)
