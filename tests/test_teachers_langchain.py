@@ -347,6 +347,7 @@ def test_a_server_that_counts_no_tokens(serve):
         ("openai:m", {"OPENAI_BASE_URL": "http://localhost.example:8080/v1"}, True),
         ("openai:m", {"OPENAI_BASE_URL": "http://localhost:8080/v1", "LANGSMITH_TRACING": "true"}, True),
         ("ollama:m", {}, False),
+        ("ollama:m:120b-cloud", {}, True),
         ("ollama:m", {"OLLAMA_HOST": "gpu:11434"}, True),
         ("mistralai:m", {}, True),
     ],

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from ..errors import InputError
 from ..registry import PLATFORMS
 from .endings import REFUSED, TRUNCATED
+from .prices import provider_of
 from .teacher import Answer, Busy, Dropped, Rejected, Request
 from .wire import failure, is_here, kind_of, lost, needs, no_logprobs, said
 
@@ -293,9 +294,11 @@ def _endpoint(model: str) -> str:
 
 
 def _stays_here(model: str) -> bool:
-    """Whether the server is on this machine, and LangSmith does not get every prompt as well."""
+    """Whether the server is on this machine, and neither LangSmith nor Ollama's cloud gets every prompt as well."""
     with needs("langchain", "langchain"):
         from langsmith.utils import tracing_is_enabled
+    if provider_of("langchain", model)[0] == "ollama-cloud":  # the server here sends them on
+        return False
     endpoint = _endpoint(model) or ("localhost" if _provider(model) == "ollama" else "")
     return bool(endpoint) and is_here(endpoint) and not tracing_is_enabled()
 
