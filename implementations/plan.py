@@ -178,7 +178,7 @@ def _notes(teacher: RemoteTeacher, requests: list[Request], options: Options) ->
     lines = []
     price = options.spending.price(teacher)
     if price is not None:
-        lines.append(f"price    {price.source} ({price.date})")
+        lines.append(f"price    {price.source} ({price.date})" + (f": {price.note}" if price.note else ""))
         if warning := price.warning(datetime.now(UTC).date()):
             lines.append(f"warning  {warning}")
     if leaves_machine(teacher):

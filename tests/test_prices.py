@@ -49,6 +49,20 @@ def test_where_the_discounts_of_a_job_and_of_a_cache_do_not_add_up(tmp_path):
     assert price.cost(1_000_000, 0, 1_000_000) == price.cost(1_000_000, 0, 1_000_000, batch=True) == pytest.approx(0.1)
 
 
+def test_another_location_costs_more(tmp_path, monkeypatch):
+    path = table(tmp_path, PAGE.replace("batch: 0.5", "batch: 0.5\n  only_at: {location: global, elsewhere: 1.1}"))
+    monkeypatch.setattr(prices, "_table", lambda: load(path))
+    here = find("claude", "tortoise", location="global")
+    assert here == find("claude", "tortoise") and here.cost(1_000_000, 0) == 1
+    assert here.note == "At the global endpoint; other locations cost 10% more."
+    there = find("claude", "tortoise", location="europe-west4")
+    for batch in (False, True):
+        tokens = (1_000_000, 100_000, 300_000, 200_000, batch)
+        assert there.cost(*tokens) == pytest.approx(1.1 * here.cost(*tokens))
+    assert there.note == f"{here.note} The price of europe-west4 is counted."
+    assert tortoise(tmp_path).at("europe-west4").cost(1_000_000, 0) == 1  # whose page says nothing of places
+
+
 def test_cached_tokens_without_a_price_of_their_own_cost_as_much_as_others():
     price = given(2, 8)
     assert price.cost(1_000_000, 0, 400_000, 600_000, batch=True) == 2
@@ -143,6 +157,11 @@ def test_the_table_that_ships():
         (("https://", "http://"), r"\[0\]\.source: String should match"),
         (("USD", "EUR"), r"\[0\]\.currency: Input should be 'USD'"),
         (("2026-10-01", "October"), r"\[0\]\.date: Input should be a valid date"),
+        (("  batch: 0.5", "  only_at: {location: global}"), r"\[0\]\.only_at\.elsewhere: Field required"),
+        (
+            ("  batch: 0.5", "  only_at: {location: global, elsewhere: 0.9}"),
+            r"elsewhere: Input should be greater than 1",
+        ),
         (("batch: 0.5", "batch: 50"), r"\[0\]\.batch: Input should be less than or equal to 1"),
         (("  batch: 0.5", "  date: 2026-10-02"), r"prices\.yml:5:3: date is given twice"),
         (("1.25}", "1.25"), r"prices\.yml:8:1: expected"),

@@ -10,12 +10,14 @@ import time
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from loopback import Break, Call, Loopback, Reply, Written, answers, echo, one_authority, with_teacher
 from platforms import PLATFORMS
 from protocols import vertex as protocol
 
+from implementations import plan
 from implementations.errors import InputError
 from implementations.teachers.google_cloud import endpoint
 from implementations.teachers.spending import BATCH_FROM, Spending
@@ -98,6 +100,20 @@ def test_the_location(serve, monkeypatch):
     server = serve()
     ask()
     assert "/locations/europe-west4/" in generated(server)[0].path
+
+
+def test_a_location_whose_price_is_higher(monkeypatch):
+    def planned() -> tuple[float, str]:
+        teacher, options = VertexTeacher("gemini-3.5-flash"), SimpleNamespace(spending=Spending(), prompts=None)
+        return Spending().price(teacher).cost(1_000_000, 0), plan._notes(teacher, [], options)[0]
+
+    usd, line = planned()
+    assert usd == 1.5 and line.endswith(
+        "At the global endpoint; other locations cost 10% more. Thinking counts as output."
+    )
+    monkeypatch.setenv("GOOGLE_CLOUD_LOCATION", "europe-west4")
+    usd, line = planned()
+    assert usd == pytest.approx(1.65) and line.endswith("The price of europe-west4 is counted.")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -59,10 +59,21 @@ class ModelRates(Rates):
     note: str = ""
 
 
+class OnlyAt(_Entry):
+    """The location whose prices a list has; a request to any other costs ``elsewhere`` times as much."""
+
+    location: Annotated[str, StringConstraints(pattern=r"^\S+$")]
+    elsewhere: Annotated[float, Field(gt=1, allow_inf_nan=False)]
+
+    def __str__(self) -> str:
+        return f"At the {self.location} endpoint; other locations cost {self.elsewhere - 1:.0%} more."
+
+
 class PriceList(_Entry):
     """Some models' rates from one page, as it was on ``date``.
 
     ``batch`` is what a job costs of the full price, ``batch_cached`` what the tokens read from a cache do, if not that.
+    ``only_at`` is set where they cost more elsewhere.
     """
 
     provider: Literal["claude", "openai", "vertex", "bedrock"]
@@ -71,13 +82,17 @@ class PriceList(_Entry):
     currency: Literal["USD"]
     batch: Annotated[float, Field(gt=0, le=1)] | None = None
     batch_cached: Annotated[float, Field(gt=0, le=1)] | None = None
+    only_at: OnlyAt | None = None
     note: str = ""
     models: Annotated[dict[Model, ModelRates], Field(min_length=1)]
 
 
 @dataclass(frozen=True)
 class Price:
-    """The price of ``model`` (the table's name of it). ``source`` and ``date`` say where it stood, and when last."""
+    """The price of ``model`` (the table's name of it). ``source`` and ``date`` say where it stood, and when last.
+
+    A request costs ``times`` what the rates say: more than once at a location other than the table's.
+    """
 
     rates: ModelRates
     batch: float = 1.0
@@ -86,6 +101,14 @@ class Price:
     date: datetime.date | None = None
     note: str = ""
     batch_cached: float | None = None
+    only_at: OnlyAt | None = None
+    times: float = 1.0
+
+    def at(self, location: str | None) -> Price:
+        """The price of requests to ``location``; None is the table's own, where nobody says another."""
+        if self.only_at is None or location in (None, self.only_at.location):
+            return self
+        return replace(self, times=self.only_at.elsewhere, note=f"{self.note} The price of {location} is counted.")
 
     def cost(
         self,
@@ -101,10 +124,10 @@ class Price:
         """
         long = self.rates.long
         rates = long if long and prompt_tokens > long.above else self.rates
-        full = rates.cost(prompt_tokens, completion_tokens, cache_read_tokens, cache_write_tokens)
+        full = self.times * rates.cost(prompt_tokens, completion_tokens, cache_read_tokens, cache_write_tokens)
         if not batch:
             return full
-        cached = rates.cost(cache_read_tokens, 0, cache_read_tokens, 0)
+        cached = self.times * rates.cost(cache_read_tokens, 0, cache_read_tokens, 0)
         return (full - cached) * self.batch + cached * (self.batch_cached or self.batch)
 
     def age_days(self, today: datetime.date) -> int:
@@ -132,8 +155,8 @@ FREE = given(0, 0)
 RELEASE = re.compile(r"(?:[-@]\d{8}|-\d{4}-\d{2}-\d{2}|-\d{3}|@default)?(?:-v\d+)?(?::\d+k?)*")
 
 
-def find(platform: str, model: str, endpoint: str | None = None) -> Price | None:
-    """The price of ``model`` on ``platform``, or None where none is known.
+def find(platform: str, model: str, endpoint: str | None = None, location: str | None = None) -> Price | None:
+    """The price of ``model`` on ``platform``, or None where none is known. ``location`` is as in ``Price.at``.
 
     An id has the price of a name of the table when it is that name, or that name and a release (a date, -v1:0,
     @20251001); of several such names the longest counts. So claude-haiku-4-5-20251001 has a price, and a
@@ -147,7 +170,7 @@ def find(platform: str, model: str, endpoint: str | None = None) -> Price | None
         return FREE
     prices = {} if endpoint else _table().get(provider, {})
     names = [n for n in prices if model.startswith(n) and RELEASE.fullmatch(model, len(n))]
-    return prices[max(names, key=len)] if names else None
+    return prices[max(names, key=len)].at(location) if names else None
 
 
 def provider_of(platform: str, model: str) -> tuple[str, str]:
@@ -175,6 +198,8 @@ def load(path: Path) -> dict[str, dict[str, Price]]:
         for model, rates in page.models.items():
             if model in prices:
                 raise InputError(f"{path}: [{number}].models.{model}: {page.provider} has it already; keep one of them")
-            note = " ".join(filter(None, (page.note, rates.note)))
-            prices[model] = Price(rates, page.batch or 1.0, model, page.source, page.date, note, page.batch_cached)
+            note = " ".join(filter(None, (page.only_at and str(page.only_at), page.note, rates.note)))
+            prices[model] = Price(
+                rates, page.batch or 1.0, model, page.source, page.date, note, page.batch_cached, page.only_at
+            )
     return table
