@@ -19,7 +19,7 @@ from rich.console import Console
 from implementations import record as records
 from implementations.delivery import PRECISIONS, Precision, Target, gguf
 from implementations.delivery.readers import Transformers, has_llama_cpp
-from implementations.delivery.student import Student, finished
+from implementations.delivery.student import Probe, Student, finished
 from implementations.delivery.verify import Expected, Moved, Step, compare, expect
 from implementations.errors import InputError
 from implementations.progress import Stages
@@ -65,6 +65,14 @@ def student(run) -> Student:
 @pytest.fixture(scope="module")
 def expected(student) -> Expected:
     return expect(student)
+
+
+def test_a_held_out_item_may_hold_what_ends_lines_elsewhere(tiny, tmp_path):
+    odd = "one\u2028two\u2029three\x85four"
+    run = make_run(tmp_path / "odd", tiny)
+    item = {"prompt": odd, "answers": {"student_distilled": [{"text": odd}]}}
+    (run / "items.jsonl").write_text(json.dumps(item, ensure_ascii=False) + "\n", "utf-8")
+    assert finished(run).probes == [Probe(odd, odd)]
 
 
 @pytest.mark.parametrize("precision", PRECISIONS[Target.SAFETENSORS])
