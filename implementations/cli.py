@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -604,13 +605,25 @@ def _summary(measured: records.Record) -> None:
 
 
 def _one_gpu(device: str) -> str:
-    """Show torch one GPU only, before it is imported: with several, the Trainer would split each batch over them."""
+    """Show torch one GPU only, before it is imported: with several, the Trainer would split each batch over them.
+
+    Of those that CUDA_VISIBLE_DEVICES leaves, for the others may be somebody else's. Raises InputError where they are
+    fewer than ``device`` counts.
+    """
     kind, _, index = device.partition(":")
-    if kind == "cuda" and index.isdigit():
-        os.environ["CUDA_VISIBLE_DEVICES"] = index
-        return kind
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
-    return device
+    named = kind == "cuda" and index.isdecimal()
+    number, given = int(index) if named else 0, os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = str(number)
+        return kind if named else device
+    left = [gpu.strip() for gpu in given.split(",")]
+    left = list(takewhile(lambda gpu: gpu and not gpu.startswith("-"), left))  # CUDA's reading: -1 ends the list
+    if number < len(left):
+        os.environ["CUDA_VISIBLE_DEVICES"] = left[number]
+    elif named:
+        mend = f"give one from cuda:0 to cuda:{len(left) - 1}" if left else "unset it, or give --device cpu"
+        raise InputError(f"--device {device}: CUDA_VISIBLE_DEVICES={given} leaves no such GPU; {mend}")
+    return kind if named else device
 
 
 def _quiet() -> None:

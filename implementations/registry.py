@@ -301,7 +301,7 @@ LAUNCHED = frozenset(
     "pattern on teacher student task prompts instruction max_new_tokens allow_cloud dry_run cancel".split()
 )
 RUN_THERE = frozenset("gold smoke record seed seeds skip_empty workdir".split())
-COLLECTED_HERE = frozenset("budget_usd concurrency batch price_input price_output".split())
+COLLECTED_HERE = frozenset("budget_usd concurrency requests_per_second batch price_input price_output".split())
 
 # By what --on says.
 LAUNCHERS = {

@@ -30,7 +30,7 @@ from implementations.record import ROOT, ArmKind, Estimate
 from implementations.tasks.clinical_summary import ClinicalSummary
 from implementations.tasks.task import Item, Sizes
 from implementations.tasks.user_prompts import read
-from implementations.teachers import embedded, prices
+from implementations.teachers import embedded, encoder, prices
 
 GO, NO_GO, UNSURE = Decision.GO, Decision.NO_GO, Decision.UNSURE
 NOTES = ClinicalSummary().splits(Sizes(0, 0, 600, 0, 0), seed=0).transfer
@@ -220,8 +220,28 @@ def test_a_broken_record_among_the_runs_is_passed_over(case):
     assert labels.lead_of(mine)[1].difference.low == 0.1
 
 
-def test_the_embedded_teacher_is_the_one_that_records_name():
-    assert next(iter(records.load_all().values())).teacher.name == embedded.NAME
+def test_a_committee_counts_for_the_pattern_that_seats_one_and_for_no_other(case):
+    """Its record holds no single teacher against the gold alone."""
+    mine = case()
+    lead = records.load(run_of(mine, 0.1, 0.3) / "record.json").comparisons
+    seated = [
+        c.model_copy(update={"a": ArmKind.TEACHER_COMMITTEE}) if c.a is ArmKind.TEACHER_TUNED else c for c in lead
+    ]
+    folder = run_of(mine, 0.1, 0.3, pattern="multi-teacher", comparisons=seated)
+    assert labels.lead_of(mine) is None
+    with pytest.raises(InputError, match=f"--run {folder}: it holds no single teacher against the gold alone; give"):
+        labels.lead_of(replace(mine, run=folder))
+    committees = replace(mine, pattern="multi-teacher")
+    found = labels.advantage(committees, labels.lead_of(committees))
+    assert found.values == ["clear"] and "committee minus gold alone" in found.what
+
+
+def test_the_embedded_teacher_and_the_encoder_are_what_records_name(case):
+    record = next(iter(records.load_all().values()))
+    assert record.teacher.name == embedded.NAME
+    mine = case(teacher="local:encoder")
+    run_of(mine, 0.1, 0.3, teacher=record.teacher.model_copy(update={"name": encoder.NAME}))
+    assert labels.lead_of(mine)[1].difference.low == 0.1
 
 
 # ------------------------------------------------------------------------------------------------- the other checks
@@ -397,6 +417,15 @@ def test_likelihood_entropy_and_calibration_of_a_sweep_are_those_of_the_models_o
 def test_the_temperature_is_asked_about_where_probabilities_are_learnt(case, pattern, changed, there):
     found = [c for c in report(case(pattern=pattern, **changed), STAGES).checks if c.name == "temperature"]
     assert [c.decision for c in found] == ([UNSURE] if there else [])
+
+
+def test_of_a_classifier_no_temperature_of_text_is_measured(case):
+    [found] = [
+        c
+        for c in report(case(pattern="response-based", teacher="local:encoder", measure=True), STAGES).checks
+        if c.name == "temperature"
+    ]
+    assert found.decision is UNSURE and "the teacher is a classifier" in found.what
 
 
 # --------------------------------------------------------------------------------------------- weighing and ranking

@@ -19,13 +19,14 @@ from rich.console import Console
 from implementations import record as records
 from implementations.delivery import PRECISIONS, Precision, Target, gguf
 from implementations.delivery.readers import Transformers, has_llama_cpp
-from implementations.delivery.student import Student, finished
+from implementations.delivery.safetensors import card
+from implementations.delivery.student import Probe, Student, finished
 from implementations.delivery.verify import Expected, Moved, Step, compare, expect
 from implementations.errors import InputError
 from implementations.progress import Stages
 from implementations.tasks.clinical_summary import ClinicalSummary
 from implementations.tasks.task import Sizes
-from implementations.teachers import embedded
+from implementations.teachers import embedded, terms
 
 needs_llama_cpp = pytest.mark.skipif(not has_llama_cpp(), reason="xllamacpp is not installed")
 QUIET = Stages(Console(quiet=True))
@@ -67,6 +68,14 @@ def expected(student) -> Expected:
     return expect(student)
 
 
+def test_a_held_out_item_may_hold_what_ends_lines_elsewhere(tiny, tmp_path):
+    odd = "one\u2028two\u2029three\x85four"
+    run = make_run(tmp_path / "odd", tiny)
+    item = {"prompt": odd, "answers": {"student_distilled": [{"text": odd}]}}
+    (run / "items.jsonl").write_text(json.dumps(item, ensure_ascii=False) + "\n", "utf-8")
+    assert finished(run).probes == [Probe(odd, odd)]
+
+
 @pytest.mark.parametrize("precision", PRECISIONS[Target.SAFETENSORS])
 def test_a_plain_folder(precision, run, tiny, tmp_path, monkeypatch, capsys):
     from transformers import AutoModelForCausalLM
@@ -90,6 +99,22 @@ def test_a_plain_folder(precision, run, tiny, tmp_path, monkeypatch, capsys):
         "77.7% | 75.7% – 79.7%" in card and ClinicalSummary.instruction.splitlines()[0] in card and "Apache 2.0" in card
     )
     assert str(tiny) not in "".join(path.read_text(errors="replace") for path in (tmp_path / "x").iterdir())
+
+
+def test_the_card_of_a_committees_student_has_the_terms_of_all(tmp_path):
+    """Also of the open model that completes it, which the record's teacher does not name."""
+    claude, gpt, own = "claude:claude-x", "langchain:openai:gpt-x", "SmolLM2-135M-Instruct"
+    measured = make_record()
+    seat = {"competence": None, "weight": 0.25, "won": 0.25, "heldout": measured.retention}
+    names = (claude, gpt, f"{own}, tuned on one half of the gold", own)
+    members = [records.Member(name=name, **seat) for name in names]
+    teacher = measured.teacher.model_copy(update={"name": f"{claude} and {gpt}"})
+    measured = measured.model_copy(update={"platform": "claude", "teacher": teacher, "members": members})
+    text = card(Student(tmp_path, tmp_path, measured, [], None, None), Precision.F32)
+    for name, provider in ((claude, terms.find("claude")), (gpt, terms.find("langchain", "openai:gpt-x"))):
+        assert f"the answers of **{name}** may train a model ({provider.status}" in text and provider.note in text
+    assert f"the answers of **{own}** may train" in text and text.count(terms.find("local").note) == 1
+    assert text.count(terms.NOTICE) == 1
 
 
 @pytest.fixture(scope="module")

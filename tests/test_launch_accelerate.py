@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -10,6 +12,10 @@ from commands import distill
 
 from implementations import record
 from implementations.record import ROOT, ArmKind
+from implementations.transfer import processes
+from implementations.transfer.config import Processes, TrainConfig
+from implementations.transfer.job import Job
+from implementations.transfer.trainer import FINISHED
 
 COMMAND = ("launch", "response-based", "--on", "accelerate", "--count", 2, "--device", "cpu")
 CONFIGS = ROOT / "implementations" / "compute" / "accelerate_configs"
@@ -24,6 +30,24 @@ def test_a_whole_run_in_two_processes(tiny, tmp_path, monkeypatch, capsys):
     assert not left  # neither checkpoints nor what the processes were told
     assert "report" in capsys.readouterr().out
     assert json.loads((tmp_path / "latest" / "student" / "config.json").read_text())["num_hidden_layers"] == 2
+
+
+def test_the_processes_find_code_and_files_from_any_folder(tmp_path, monkeypatch):
+    """The paths in the job are those of whoever launched it; a folder of theirs may have the name of the code's."""
+    curve = {"steps": [1], "loss": [0.5], "learning_rate": 0.1, "batch": 1, "epochs": 1, "seconds": 1, "seed": 0}
+    (tmp_path / "implementations").mkdir()
+    (tmp_path / "implementations" / "__init__.py").write_text("raise SystemExit(3)\n")
+    (tmp_path / "stand_in.py").write_text(
+        "import json, sys\nfrom pathlib import Path\nfrom implementations.record import ROOT\n"
+        "folder = Path(json.loads(Path(sys.argv[3]).read_text())['folder'])\n"
+        f"(folder / {FINISHED!r}).write_text({json.dumps(curve)!r})\n"
+    )
+    run = f"import runpy; runpy.run_path({str(tmp_path / 'stand_in.py')!r})"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.setattr(processes, "command", lambda *_: [sys.executable, "-c", run])
+    job = Job(Path("start"), Path("runs/trained"), [], TrainConfig(steps=1, learning_rate=0.1))
+    assert processes.train(job, "cpu", Processes(2), lambda step: None).loss == [0.5]
 
 
 def test_dry_run_says_what_would_start_them(monkeypatch, capsys):

@@ -3,12 +3,14 @@ this checkout but what the launcher uploaded, against a server of the tests' own
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
 import shutil
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,8 +22,10 @@ from test_run import ARMS
 
 from implementations import progress, record
 from implementations.compute import package, vertex, vertex_order
-from implementations.compute.vertex_worker import WORK, Mirror
+from implementations.compute.vertex_worker import CACHE, WORK, Mirror
 from implementations.progress import Stages
+from implementations.tasks import packages
+from implementations.teachers import encoder
 from implementations.teachers.answered import AnsweredTeacher
 from implementations.teachers.collect import Collector
 from implementations.teachers.ledger import Ledger
@@ -296,6 +300,35 @@ def test_an_answer_that_got_lost_does_not_make_two_jobs(serve, tiny, tmp_path, m
     command = (*COMMAND, "--teacher", f"local:{tiny}", "--smoke", "--workdir", tmp_path / "work")
     assert distill(monkeypatch, *command) == 2
     assert len(requests(machines.server)) == 1 == machines.started
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        ("--teacher", "local:encoder"),
+        ("--student", "encoder"),
+        ("--teacher", "claude:claude-haiku-4-5", "--student", "encoder", "--requests-per-second", 2),
+    ],
+)
+def test_the_encoder_is_no_folder_and_its_package_goes_along(serve, tmp_path, monkeypatch, capsys, named):
+    serve()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    path = packages.cache() / encoder.PACKAGE.file
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"the wheel")
+    digest = hashlib.sha256(b"the wheel").hexdigest()
+    monkeypatch.setattr(encoder, "PACKAGE", replace(encoder.PACKAGE, sha256=digest))
+    orders = []
+    monkeypatch.setattr(vertex, "order_of", lambda asked: orders.append(vertex_order.order_of(asked)) or orders[0])
+    rows = [{"id": f"{i}", "prompt": f"mail {i}", "reference": ("ham", "spam")[i % 2]} for i in range(10)]
+    rows += [{"id": f"t{i}", "prompt": f"a mail, {i}"} for i in range(12)]
+    (mails := tmp_path / "mails.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert distill(monkeypatch, *COMMAND, "--prompts", mails, *named, "--dry-run") == 0, capsys.readouterr().err
+    [order] = orders
+    assert order.files[f"{CACHE}{packages.FOLDER}/{encoder.PACKAGE.file}"] == path
+    arguments = order.request["jobSpec"]["workerPoolSpecs"][0]["containerSpec"]["args"]
+    assert arguments[arguments.index(named[0]) + 1] == named[1]
 
 
 @pytest.mark.parametrize(

@@ -151,6 +151,30 @@ def test_batches_are_joined_whichever_file_comes_first(tmp_path):
     assert replace(found, id="") == replace(call(), id="")
 
 
+def test_batches_with_the_same_ids_are_joined_in_turn_or_not_at_all(tmp_path):
+    """An id is unique within one batch alone. Of the first batch, one request has no answer."""
+    files = {}
+    for batch in "ab":
+        calls = [call(id=f"row-{i}", when=None, prompt=f"Note {i}, {batch}.", answer=f"{i}{batch}") for i in range(3)]
+        asked = [{"custom_id": c.id, "params": anthropic.write(c)["request"]} for c in calls]
+        came = [
+            {"custom_id": c.id, "result": {"type": "succeeded", "message": anthropic.message(c)}}
+            for c in (calls if batch == "b" else calls[:2])
+        ]
+        files |= {f"in {batch}": write(tmp_path / f"in-{batch}.jsonl", asked)}
+        files |= {f"out {batch}": write(tmp_path / f"out-{batch}.jsonl", came)}
+    right = {("Note 0, a.", "0a"), ("Note 1, a.", "1a"), *((f"Note {i}, b.", f"{i}b") for i in range(3))}
+    for order in (["in a", "out a", "in b", "out b"], ["out b", "in b", "in a", "out a"]):
+        tally = Tally()
+        assert {(c.prompt, c.answer) for c in read([files[name] for name in order], "auto", tally)} == right
+        assert tally.left == {Left.NO_ANSWER: 1} and tally.records == 6
+    for order in ([tmp_path], [files[name] for name in ("out a", "out b", "in a", "in b")]):
+        with pytest.raises(
+            InputError, match=r"-b\.jsonl:1: its custom_id row-0 is also that of \S+-a\.jsonl:1, .*turn"
+        ):
+            list(read(order))
+
+
 def test_stored_completions_and_streams(tmp_path):
     written = openai.write(call())
     stored = written["response"] | {"messages": [m | {"id": "m"} for m in written["request"]["messages"]]}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import random
+import re
 import signal
 import sqlite3
 import subprocess
@@ -18,7 +20,7 @@ import pytest
 from commands import distill
 from rich.console import Console
 
-from implementations import record
+from implementations import cli, record
 from implementations.errors import InputError, disk_errors
 from implementations.options import Options
 from implementations.progress import Stages
@@ -395,6 +397,36 @@ def test_a_full_disk_says_what_to_do(error, tmp_path):
 def test_other_errors_are_not_taken_for_a_full_disk(tmp_path):
     with pytest.raises(RuntimeError, match="shapes"), disk_errors(tmp_path):
         raise RuntimeError("shapes do not match")
+
+
+@pytest.mark.parametrize(
+    ("given", "device", "left", "here"),
+    [
+        (None, "auto", "0", "auto"),
+        (None, "cuda:1", "1", "cuda"),
+        ("4,5", "auto", "4", "auto"),
+        ("4,5", "cuda", "4", "cuda"),
+        ("4, 5", "cuda:1", "5", "cuda"),
+        ("GPU-8932f937,GPU-2a2b", "cuda:1", "GPU-2a2b", "cuda"),
+        ("", "auto", "", "auto"),
+        ("-1", "auto", "-1", "auto"),
+        ("4,5", "cuda:2", "CUDA_VISIBLE_DEVICES=4,5 leaves no such GPU; give one from cuda:0 to cuda:1", None),
+        ("4,-1,5", "cuda:1", "CUDA_VISIBLE_DEVICES=4,-1,5 leaves no such GPU", None),
+        ("", "cuda:0", "CUDA_VISIBLE_DEVICES= leaves no such GPU; unset it, or give --device cpu", None),
+    ],
+)
+def test_one_gpu_is_shown_and_none_that_is_somebody_elses(given, device, left, here, monkeypatch):
+    """A run is given one of the GPUs that CUDA_VISIBLE_DEVICES leaves; ``here`` is None where that is refused."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # so that it is as before at the end
+    if given is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    if here is None:
+        with pytest.raises(InputError, match=re.escape(left)):
+            cli._one_gpu(device)
+    else:
+        assert cli._one_gpu(device) == here and os.environ["CUDA_VISIBLE_DEVICES"] == left
 
 
 def test_help_and_list_start_without_torch():

@@ -13,7 +13,7 @@ from ..evaluation.measure import MARGIN
 from ..figures import count, metric_title, points
 from ..record import ArmKind, Comparison, Record, RecordError
 from ..registry import RECIPES
-from ..teachers import embedded
+from ..teachers import embedded, encoder
 from .model import Case, Measured
 
 # The built-in task's own two cases, `--gold 48` and `--gold 400`. Between them only the control of a run tells.
@@ -58,6 +58,7 @@ def advantage(case: Case, found: tuple[Path, Comparison] | None) -> Measured:
         )
     folder, lead = found
     low, high = lead.difference.low, lead.difference.high
+    who = "committee" if lead.a is ArmKind.TEACHER_COMMITTEE else "teacher"
     values = [
         value
         for value, possible in (("clear", high > MARGIN), ("small", low <= MARGIN and high > 0), ("none", low <= 0))
@@ -66,7 +67,7 @@ def advantage(case: Case, found: tuple[Path, Comparison] | None) -> Measured:
     return Measured(
         dimension="teacher_advantage",
         values=values,
-        what=f"{metric_title(lead.metric)}, teacher minus gold alone: {_of(lead)}; {points(MARGIN)} count as noticed",
+        what=f"{metric_title(lead.metric)}, {who} minus gold alone: {_of(lead)}; {points(MARGIN)} count as noticed",
         estimate=lead.difference,
         source=f"{folder}/record.json, on held-out items",
         mend="" if len(values) == 1 else f"more held-out items or seeds narrow it: {command(case)} --seeds 3",
@@ -79,7 +80,7 @@ def lead_of(case: Case) -> tuple[Path, Comparison] | None:
     Raises InputError when --run is not such a run.
     """
     if case.run:
-        return case.run, _lead(_load(case))
+        return case.run, _lead(case, _load(case))
     found: list[tuple[Path, Record]] = []
     for path in case.workdir.glob("*/record.json"):
         with suppress(RecordError, OSError):
@@ -90,7 +91,7 @@ def lead_of(case: Case) -> tuple[Path, Comparison] | None:
         return None
     # The lead is the same question in every pattern; this pattern's own run comes first all the same.
     folder, record = max(found, key=lambda run: (run[1].pattern == case.pattern, run[1].date))
-    return folder, _lead(record)
+    return folder, _lead(case, record)
 
 
 def command(case: Case) -> str:
@@ -120,6 +121,8 @@ def _why_not(case: Case, record: Record) -> str:
         return f"it was not made with {case.prompts} as it is now"
     if (record.platform, record.teacher.name) != (case.platform, _teacher_name(case)):
         return f"its teacher was {record.teacher.name}"
+    if _lead(case, record) is None:
+        return "it holds no single teacher against the gold alone"
     return ""
 
 
@@ -127,13 +130,17 @@ def _teacher_name(case: Case) -> str:
     """What a record calls the teacher."""
     if case.platform != "local":
         return case.teacher
+    if case.model == encoder.SPEC:
+        return encoder.NAME
     return Path(case.model).resolve().name if case.model else embedded.NAME
 
 
-def _lead(record: Record) -> Comparison:
-    """Teacher minus gold alone, held out."""
+def _lead(case: Case, record: Record) -> Comparison | None:
+    """Teacher minus gold alone, held out. A committee stands for its teachers where the pattern seats one."""
+    recipe = RECIPES.get(case.pattern)
+    kinds = (*TEACHERS, *([ArmKind.TEACHER_COMMITTEE] if recipe and recipe.committee else []))
     pairs = {c.a: c for c in record.comparisons if c.b == ArmKind.STUDENT_GOLD and c.slice == "heldout"}
-    return next(pairs[kind] for kind in TEACHERS if kind in pairs)
+    return next((pairs[kind] for kind in kinds if kind in pairs), None)
 
 
 def _of(lead: Comparison) -> str:

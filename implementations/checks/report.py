@@ -11,6 +11,7 @@ from ..criteria import Criterion, Dimension, Pattern, dimensions, patterns
 from ..errors import InputError
 from ..progress import Stages
 from ..registry import RECIPES, Signal
+from ..teachers import encoder
 from . import coverage, labels, payback, shape, teacher
 from .model import Case, Check, Decision, Fit, Measured, Report, Weighed, worst
 
@@ -177,6 +178,17 @@ def _temperature(case: Case, stages: Stages) -> list[Check]:
     recipe = RECIPES.get(case.pattern)
     if recipe is None or recipe.needs is not Signal.LOGITS or not (case.platform == "local" or case.assistant):
         return []
+    if not case.assistant and case.model and encoder.classifies(case.model):
+        return [
+            Check(
+                name="temperature",
+                title="Temperature",
+                decision=Decision.UNSURE,
+                what="not measured: the teacher is a classifier, and only a temperature of text is measured here",
+                source="",
+                mend="a run holds its student against one that learnt the labels alone, without probabilities",
+            )
+        ]
     if case.measure:
         from .temperature import temperature
 

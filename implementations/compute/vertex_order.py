@@ -17,9 +17,10 @@ from ..errors import InputError
 from ..options import Launch, Machine, Options
 from ..plan import requests_of
 from ..record import ROOT
-from ..registry import RECIPES, TASKS
+from ..registry import RECIPES, TASKS, Package, Signal
 from ..settings import make_task
 from ..tasks import packages
+from ..teachers import encoder
 from ..teachers.google_cloud import BUCKET, account
 from ..teachers.open import open_remote
 from ..teachers.teacher import RemoteTeacher, Request
@@ -136,7 +137,9 @@ def _inputs(options: Options) -> dict[str, Path]:
     if options.prompts:
         files[_there("prompts", options.prompts)] = options.prompts
     elif data := TASKS[options.task or RECIPES[options.pattern].task].data:
-        files[f"{CACHE}{packages.FOLDER}/{data.file}"] = packages.archive(data)
+        files[_cached(data)] = packages.archive(data)
+    if _needs_encoder(options):
+        files[_cached(encoder.PACKAGE)] = packages.archive(encoder.PACKAGE)
     for kind, option, folder in (
         ("student", "--student", _student_folder(options)),
         ("assistant", "--assistant", options.assistant),
@@ -152,13 +155,32 @@ def _inputs(options: Options) -> dict[str, Path]:
     return files
 
 
+def _cached(package: Package) -> str:
+    """Where the job finds the archive of ``package``, which it need not download then."""
+    return f"{CACHE}{packages.FOLDER}/{package.file}"
+
+
+def _needs_encoder(options: Options) -> bool:
+    """Whether the run unpacks the encoder: where it is named, or bridges between a platform and a classifier."""
+    if any(map(_is_encoder, (*options.teachers, options.student or ""))):
+        return True
+    here = options.assistant or any(spec.partition(":")[0] == "local" for spec in options.teachers)
+    return not here and RECIPES[options.pattern].needs is not Signal.TEXT and encoder.student_classifies(options)
+
+
+def _is_encoder(spec: str) -> bool:
+    return spec.removeprefix("local:") == encoder.SPEC
+
+
 def _student_folder(options: Options) -> Path | None:
-    return Path(options.student) if options.student and not options.student.isdigit() else None
+    student = options.student or ""
+    return None if not student or student.isdigit() or _is_encoder(student) else Path(student)
 
 
 def _teacher_folders(options: Options) -> dict[str, tuple[str, Path]]:
     """The models on this machine that --teacher names, with what they are called there: two may have one name."""
     folders = (spec for spec in options.teachers if spec.startswith("local:") and spec != "local:")
+    folders = (spec for spec in folders if not _is_encoder(spec))
     return {spec: (f"teacher{n or ''}", Path(spec.removeprefix("local:"))) for n, spec in enumerate(folders)}
 
 

@@ -8,9 +8,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from .. import figures
 from ..progress import Stages
-from ..record import ArmKind
+from ..record import ArmKind, Record
+from ..registry import PLATFORMS
 from ..teachers import terms
 from ..teachers.local import load
+from ..teachers.terms import Terms
 from . import Precision, Target
 from .files import Exported, appearing, write_report
 from .readers import Transformers
@@ -37,7 +39,6 @@ def export(student: Student, expected: Expected, folder: Path, precision: Precis
 def card(student: Student, precision: Precision) -> str:
     """The model card: what ``student`` was distilled from, what its record measured, what its makers' terms say."""
     record = student.record
-    platform, _, model = record.teacher.name.partition(":")
     source = Environment(
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -50,7 +51,21 @@ def card(student: Student, precision: Precision) -> str:
             (arm.title, arm.kind is ArmKind.STUDENT_DISTILLED, arm.metrics["heldout"][record.primary_metric])
             for arm in record.arms
         ],
-        terms=terms.find(record.platform, model if platform == record.platform else ""),
+        terms=_terms(record),
         notice=terms.NOTICE,
         figures=figures,
     )
+
+
+def _terms(record: Record) -> list[tuple[str, Terms | None]]:
+    """What is known of the terms of all who taught the student, with the names of those whose terms they are.
+
+    A committee's teachers are all among its members, also one that completes it; a tuned one is named after the model.
+    """
+    teachers = [member.name.partition(", tuned on ")[0] for member in record.members] or [record.teacher.name]
+    whose: dict[Terms | None, list[str]] = {}
+    for name in dict.fromkeys(teachers):
+        platform, _, model = name.partition(":")
+        found = terms.find(platform, model) if platform in PLATFORMS else terms.find("local")
+        whose.setdefault(found, []).append(name)
+    return [(", ".join(names), found) for found, names in whose.items()]

@@ -63,5 +63,6 @@ def finished(run: Path) -> Student:
 
 
 def _probes(path: Path) -> list[Probe]:
-    items = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    lines = path.read_text("utf-8").split("\n")  # splitlines would also cut at a U+2028 inside a prompt or an answer
+    items = [json.loads(line) for line in lines if line.strip()]
     return [Probe(item["prompt"], item["answers"][ArmKind.STUDENT_DISTILLED][0]["text"]) for item in items]

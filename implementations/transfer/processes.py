@@ -39,12 +39,15 @@ def train(job: Job, device: str, processes: Processes, on_step: Callable[[int], 
     job.write(path)
     argv = [*command(processes, device), "-m", __name__, str(path.resolve()), str(processes.count), device]
     threads = str(max(1, (os.cpu_count() or 1) // processes.count))
-    environment = {"OMP_NUM_THREADS": threads} | os.environ if device == "cpu" else os.environ
+    environment = ({"OMP_NUM_THREADS": threads} if device == "cpu" else {}) | os.environ
+    # They stay where the paths of the job and of --config begin, and this code is found from there, no other's.
+    places = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment |= {"PYTHONPATH": os.pathsep.join(places), "PYTHONSAFEPATH": "1"}
     # In a session of their own, so that an interrupt ends this process and this process ends those, all of them.
     with (
         log.open("w") as errors,
         subprocess.Popen(
-            argv, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT, env=environment, start_new_session=True
+            argv, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment, start_new_session=True
         ) as started,
     ):
         try:
