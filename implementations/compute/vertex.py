@@ -205,7 +205,8 @@ class _Job:
         student = STUDENT.fullmatch(links[f"{run}/student"])
         if not RUN.fullmatch(run) or not student:
             raise InputError(f"{self.order.place}/{LINKS}: not what a run writes; delete {self.order.place}")
-        home = workdir / f"{run}-vertex"  # a run here may have the same name, and another machine's figures
+        # A run here, or one on another machine there, may have the same name and other figures.
+        home = workdir / f"{run}-vertex-{self.order.name.rpartition('-')[2]}"
         wanted = {}
         for below, where in ((f"{WORK}{run}/", home), (f"{WORK}{student[1]}/", home / "student")):
             for name, blob in self._ask(self._folder.list, below, bucket=self._bucket).items():
