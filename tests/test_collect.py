@@ -327,10 +327,12 @@ def test_killed_at_fifty_random_points_nothing_is_lost_and_nothing_asked_again(s
 class JobsOf(NamedTuple):
     """What differs between platforms that take jobs.
 
-    ``made`` is the call that makes one; ``alone`` how many requests a fresh teacher asks before it. ``later`` is what
-    may become of a request that goes into another job, ``never`` of one that is not asked again.
+    ``unknown`` is a job that nobody made, ``made`` the call that makes one; ``alone`` how many requests a fresh teacher
+    asks before it. ``later`` is what may become of a request that goes into another job, ``never`` of one that is not
+    asked again.
     """
 
+    unknown: str
     made: str
     alone: int
     later: tuple[str, ...]
@@ -339,18 +341,26 @@ class JobsOf(NamedTuple):
 
 JOBS = {
     "claude": JobsOf(
+        "msgbatch_gone",
         "POST /v1/messages/batches",
         0,
         ("errored:api_error", "expired", "canceled", "missing"),
         "errored:invalid_request_error",
     ),
     "vertex": JobsOf(
+        "projects/proj/locations/global/batchPredictionJobs/99",
         "POST /v1/projects/proj/locations/global/batchPredictionJobs",
         0,
         ("INTERNAL", "UNAVAILABLE", "RESOURCE_EXHAUSTED", "missing"),
         "INVALID_ARGUMENT",
     ),
-    "bedrock": JobsOf("POST /model-invocation-job", 1, ("errored:500", "errored:429", "missing"), "errored:400"),
+    "bedrock": JobsOf(
+        "arn:aws:bedrock:eu-west-1:123456789012:model-invocation-job/000000000009",
+        "POST /model-invocation-job",
+        1,
+        ("errored:500", "errored:429", "missing"),
+        "errored:400",
+    ),
 }
 IN_JOB = 120  # requests, more than any platform asks for at least
 
@@ -454,6 +464,18 @@ def test_a_job_whose_id_was_lost_is_found(serve_jobs, tmp_path, clock, request):
         collect(tmp_path, questions(IN_JOB), served.teacher, batch=True)
     got = collect(tmp_path, questions(IN_JOB), served.teacher, batch=True)
     assert served.jobs == 1 and not got.why_pending
+
+
+def test_a_job_that_this_account_does_not_know(serve_jobs, tmp_path):
+    """Another key, project or region is set than when it was started, or the job was deleted."""
+    served = serve_jobs()
+    teacher = served.teacher
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        batch = ledger.open_batch(teacher.identity, questions(IN_JOB), [0.0] * IN_JOB)
+        ledger.name_batch(batch, served.of.unknown)
+    with pytest.raises(InputError, match=r"HTTP 404.*; a job is known only to the key, project and region that it was"):
+        collect(tmp_path, questions(IN_JOB), teacher, batch=True)
+    assert not served.jobs
 
 
 def test_another_users_job_of_the_same_size_is_not_taken_for_a_lost_one(serve_jobs, tmp_path):
