@@ -162,7 +162,8 @@ class Jobs:
             answer = Answer("", Kind.FAILED, 0, 0, reason=str(result))
             return End(attempt, Outcome.REJECTED, 0.0, str(result), (self.teacher.identity, request, answer))
         if isinstance(result, Exception):
-            return End(attempt, Outcome.DROPPED, 0.0, str(result))
+            billed = isinstance(result, Dropped) and result.billed
+            return End(attempt, Outcome.DROPPED, self.budget.most(request, batch=True) * billed, str(result))
         if result.kind is Kind.COMPLETE:  # the platform has not kept the schema that the answer was to follow
             result = replace(result, kind=kind_of(result.text, request))
         usd = self.budget.cost(result, batch=True)
