@@ -248,6 +248,37 @@ def test_runs_on_two_machines_are_two_folders_and_two_records(serve, tiny, tmp_p
     assert written == {f"sequence-level-local-{day}-0123abcd-vertex-{name}.json" for name in names}
 
 
+def test_a_job_whose_files_were_deleted(serve, tiny, tmp_path, monkeypatch, capsys):
+    machines = serve(command=["true"])
+    monkeypatch.setattr(report, "write", lambda folder: folder)
+    command = (*COMMAND, "--teacher", f"local:{tiny}", "--smoke", "--workdir", tmp_path / "work")
+    files = leave(machines.server, name := job_name(monkeypatch, capsys, *command))
+    assert distill(monkeypatch, *command) == 0, capsys.readouterr().err
+    for there in (lambda path: path.endswith(LINKS), lambda path: False):  # a part of them, then none
+        for path in [path for path in files if not there(path)]:
+            del files[path]
+        assert distill(monkeypatch, *command) == 2
+        said = rf"/{name}: the files of projects/\S+/customJobs/\d+ are gone; delete that job in Vertex AI, and the"
+        assert re.search(said, capsys.readouterr().err)
+    assert machines.started == 1
+    api(machines.server).customs.clear()
+    distill(monkeypatch, *command)
+    assert machines.started == 2
+
+
+def test_a_full_disk_is_said_at_once(serve, tiny, tmp_path, monkeypatch, capsys):
+    machines = serve(command=["true"])
+    command = (*COMMAND, "--teacher", f"local:{tiny}", "--smoke", "--workdir", tmp_path / "work")
+    name = job_name(monkeypatch, capsys, *command)
+    leave(machines.server, name)
+    folder = tmp_path / "work" / f"sequence-level-local-0123abcd-vertex-{name[-12:]}"
+    folder.mkdir(parents=True)
+    (folder / "record.json.part").symlink_to("/dev/full")
+    assert distill(monkeypatch, *command) == 2
+    assert f"{folder}: the disk is full; free some space (or give --workdir" in capsys.readouterr().err
+    assert sum("record.json" in call.path for call in machines.server.calls) == 1
+
+
 def test_a_run_that_fails_says_why_and_the_same_command_starts_another_job(
     serve, source, tiny, tmp_path, monkeypatch, capsys
 ):

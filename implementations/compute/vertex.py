@@ -199,7 +199,13 @@ class _Job:
                     self.last_error = line.removeprefix("error: ")
 
     def fetch(self, workdir: Path) -> Path:
-        """The run's folder, with its student, under ``workdir``."""
+        """The run's folder, with its student, under ``workdir``. Raises InputError when its files are gone."""
+        gone = InputError(
+            f"{self.order.place}: the files of {self.name} are gone; delete that job in Vertex AI, and the same "
+            "command starts another"
+        )
+        if LINKS not in self._ask(self._folder.list, LINKS, bucket=self._bucket):
+            raise gone
         links = json.loads(self._ask(self._folder.read, LINKS, bucket=self._bucket))
         run = links["latest"]
         student = STUDENT.fullmatch(links[f"{run}/student"])
@@ -212,6 +218,8 @@ class _Job:
             for name, blob in self._ask(self._folder.list, below, bucket=self._bucket).items():
                 if RUN.fullmatch(name.removeprefix(below)):
                     wanted[where / name.removeprefix(below)] = blob
+        if not {home / "record.json", home / "student" / "config.json"} <= wanted.keys():
+            raise gone
         with self.stages.stage(f"Fetch {run}", len(wanted)) as advance:
             for number, (path, blob) in enumerate(wanted.items(), 1):
                 self._ask(self._folder.fetch, blob, path, bucket=self._bucket)
