@@ -300,8 +300,8 @@ def _finished(options: Options, folder: Path, measured: records.Record) -> None:
     out.print(f"report   {report}")
     out.print(f"student  {(folder / 'student').resolve()}")
     if options.record:
-        name = f"{options.pattern}-{measured.platform}-{measured.date:%Y-%m-%d}-{folder.name.rpartition('-')[2]}.json"
-        path = records.RECORDS / name
+        made = f"{options.pattern}-{measured.platform}-"  # how the folder's name begins; the rest is this run's alone
+        path = records.RECORDS / f"{made}{measured.date:%Y-%m-%d}-{folder.name.removeprefix(made)}.json"
         with disk_errors(path):
             records.save(measured, path)
         out.print(f"record   {path}  (commit it: the pattern's page will show it)")

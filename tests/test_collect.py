@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import multiprocessing
 import os
@@ -24,13 +25,16 @@ from protocols import claude as protocol
 
 from implementations.errors import InputError
 from implementations.teachers import gate, ledger, remote, wire
+from implementations.teachers.budget import Budget
 from implementations.teachers.claude import ClaudeTeacher
 from implementations.teachers.collect import Collected, Collector
-from implementations.teachers.ledger import Ledger, Outcome
+from implementations.teachers.gate import Stopped
+from implementations.teachers.jobs import Jobs
+from implementations.teachers.ledger import Batch, Ledger, Outcome
 from implementations.teachers.open import open_remote
 from implementations.teachers.prices import given
 from implementations.teachers.spending import Spending
-from implementations.teachers.teacher import Kind, RemoteTeacher, Request
+from implementations.teachers.teacher import Dropped, Kind, RemoteTeacher, Request
 
 MODEL = "claude-haiku-5-5"
 PRICE = given(1.0, 5.0)
@@ -327,10 +331,12 @@ def test_killed_at_fifty_random_points_nothing_is_lost_and_nothing_asked_again(s
 class JobsOf(NamedTuple):
     """What differs between platforms that take jobs.
 
-    ``made`` is the call that makes one; ``alone`` how many requests a fresh teacher asks before it. ``later`` is what
-    may become of a request that goes into another job, ``never`` of one that is not asked again.
+    ``unknown`` is a job that nobody made, ``made`` the call that makes one; ``alone`` how many requests a fresh teacher
+    asks before it. ``later`` is what may become of a request that goes into another job, ``never`` of one that is not
+    asked again.
     """
 
+    unknown: str
     made: str
     alone: int
     later: tuple[str, ...]
@@ -339,18 +345,26 @@ class JobsOf(NamedTuple):
 
 JOBS = {
     "claude": JobsOf(
+        "msgbatch_gone",
         "POST /v1/messages/batches",
         0,
         ("errored:api_error", "expired", "canceled", "missing"),
         "errored:invalid_request_error",
     ),
     "vertex": JobsOf(
+        "projects/proj/locations/global/batchPredictionJobs/99",
         "POST /v1/projects/proj/locations/global/batchPredictionJobs",
         0,
         ("INTERNAL", "UNAVAILABLE", "RESOURCE_EXHAUSTED", "missing"),
         "INVALID_ARGUMENT",
     ),
-    "bedrock": JobsOf("POST /model-invocation-job", 1, ("errored:500", "errored:429", "missing"), "errored:400"),
+    "bedrock": JobsOf(
+        "arn:aws:bedrock:eu-west-1:123456789012:model-invocation-job/000000000009",
+        "POST /model-invocation-job",
+        1,
+        ("errored:500", "errored:429", "missing"),
+        "errored:400",
+    ),
 }
 IN_JOB = 120  # requests, more than any platform asks for at least
 
@@ -371,6 +385,15 @@ class Served(NamedTuple):
     @property
     def jobs(self) -> int:
         return self.server.paths[self.of.made]
+
+    def lose(self) -> None:
+        """Whatever its jobs have answered."""
+        api = self.server.respond.__self__
+        if hasattr(api, "files"):
+            api.files.clear()
+        else:
+            for batch in api.batches.values():
+                batch.archived = True
 
     @property
     def asked(self) -> int:
@@ -454,6 +477,50 @@ def test_a_job_whose_id_was_lost_is_found(serve_jobs, tmp_path, clock, request):
         collect(tmp_path, questions(IN_JOB), served.teacher, batch=True)
     got = collect(tmp_path, questions(IN_JOB), served.teacher, batch=True)
     assert served.jobs == 1 and not got.why_pending
+
+
+def test_a_job_whose_results_are_gone_is_paid_and_over(serve_jobs, tmp_path, monkeypatch):
+    """Nobody knows what it cost, so the most that it can have cost counts against the budget."""
+    served, requests = serve_jobs(), questions(IN_JOB)
+    most = Budget(PRICE, None, 0.0).most(requests[0], batch=True)
+    budget = sum(Budget(PRICE, None, 0.0).most(request, batch=True) for request in requests) + most / 2
+
+    async def interrupted(self, batch: Batch) -> bool:
+        raise Stopped
+
+    with monkeypatch.context() as before:
+        before.setattr(Jobs, "_is_anothers", interrupted)
+        collect(tmp_path, requests, served.teacher, batch=True, budget_usd=budget)
+    served.lose()
+    got = collect(tmp_path, requests, served.teacher, batch=True, budget_usd=budget)
+    assert served.jobs == 1 and "could exceed the budget" in got.why_pending
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        spent = ledger.spent(served.teacher.identity)
+        assert budget - 2 * most < spent <= budget and not ledger.batches(served.teacher.identity)
+    got = collect(tmp_path, requests, served.teacher, batch=True)
+    assert served.jobs == 2 and not got.why_pending
+
+
+def test_an_answer_of_a_job_that_got_lost_counts_as_paid(tmp_path):
+    """As one that was asked for alone does."""
+    [request] = questions(1)
+    budget = Budget(PRICE, None, 0.0)
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        jobs = Jobs(ClaudeTeacher(MODEL), ledger, budget, asyncio.Event(), lambda done: None)
+        ends = [jobs._end(1, request, Dropped("no", billed=billed)) for billed in (True, False)]
+    assert [end.usd for end in ends] == [budget.most(request, batch=True), 0.0] and ends[0].usd > 0
+
+
+def test_a_job_that_this_account_does_not_know(serve_jobs, tmp_path):
+    """Another key, project or region is set than when it was started, or the job was deleted."""
+    served = serve_jobs()
+    teacher = served.teacher
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        batch = ledger.open_batch(teacher.identity, questions(IN_JOB), [0.0] * IN_JOB)
+        ledger.name_batch(batch, served.of.unknown)
+    with pytest.raises(InputError, match=r"HTTP 404.*; a job is known only to the key, project and region that it was"):
+        collect(tmp_path, questions(IN_JOB), teacher, batch=True)
+    assert not served.jobs
 
 
 def test_another_users_job_of_the_same_size_is_not_taken_for_a_lost_one(serve_jobs, tmp_path):

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from builder_samples import make_record
 from commands import distill
 from loopback import Break, Loopback, echo
 from platforms import KEY, PLATFORMS, serving
@@ -22,7 +23,8 @@ from test_run import ARMS
 
 from implementations import progress, record
 from implementations.compute import package, vertex, vertex_order
-from implementations.compute.vertex_worker import CACHE, WORK, Mirror
+from implementations.compute.vertex_worker import CACHE, LINKS, WORK, Mirror
+from implementations.evaluation import report
 from implementations.progress import Stages
 from implementations.tasks import packages
 from implementations.teachers import encoder
@@ -122,7 +124,7 @@ def test_a_local_teacher_goes_along_and_a_record_comes_back(serve, source, tiny,
     assert pool["containerSpec"]["args"] == [place, *arguments, "--seed", "0", "--smoke", "--skip-empty"]
     printed = capsys.readouterr()
     assert "Tune the teacher on 4 gold answers" in printed.err and "succeeded" in printed.err
-    [folder] = (tmp_path / "work").glob("sequence-level-local-smoke-*-vertex")
+    [folder] = (tmp_path / "work").glob(f"sequence-level-local-smoke-*-vertex-{name[-12:]}")
     assert (tmp_path / "work" / "latest").resolve() == folder
     assert f"report   {folder / 'report.html'}" in printed.out and f"student  {folder / 'student'}" in printed.out
     measured = record.load(folder / "record.json")
@@ -177,7 +179,7 @@ def test_taken_away_while_it_trains_it_goes_on_and_asks_nobody_twice(serve, sour
     (model, step), *later = marks
     steps = [number for other, number in later if other == model]
     assert steps and min(steps) > step  # it did not begin again
-    [folder] = (tmp_path / "work").glob("sequence-level-claude-*-vertex")
+    [folder] = (tmp_path / "work").glob("sequence-level-claude-*-vertex-*")
     measured = record.load(folder / "record.json")
     assert measured.collection.asked == 12 and measured.collection.usd > 0 and measured.student.name == small.name
     for arm in measured.arms:
@@ -203,12 +205,82 @@ def test_of_a_committee_models_go_along_and_claude_is_asked_here(serve, source, 
     expected += ["--teacher", f"local:inputs/teacher1/{tiny.name}", "--answered", claude, "--student", "2"]
     assert pool["containerSpec"]["args"][1:] == [*expected, "--seed", "0", "--smoke", "--skip-empty"]
     assert KEY.encode() not in json.dumps(request).encode() + b"".join(api(machines.server).files.values())
-    [folder] = (tmp_path / "work").glob("multi-teacher-*-vertex")
+    [folder] = (tmp_path / "work").glob("multi-teacher-*-vertex-*")
     measured = record.load(folder / "record.json")
     assert {arm.kind for arm in measured.arms} == ARMS["multi-teacher"]
     names = [member.name for member in measured.members]
     assert len(names) == 7 and sum("tuned on" in name for name in names) == 4  # each model sits there three times
     assert here == len(set(map(str, (call.json for call in asked.calls if PLATFORMS["claude"].asks(call))))) > 0
+
+
+def job_name(monkeypatch, capsys, *command: object) -> str:
+    """What the command's job is called."""
+    capsys.readouterr()
+    assert distill(monkeypatch, *command, "--dry-run") == 0
+    return json.loads(capsys.readouterr().out)["displayName"]
+
+
+def leave(server: Loopback, name: str, run: str = "sequence-level-local-0123abcd") -> dict[str, bytes]:
+    """Put into the bucket what a job of that name leaves there; everything that is there."""
+    links = {"latest": run, f"{run}/student": "../models/trained-1/model"}
+    left = {
+        LINKS: json.dumps(links),
+        f"{WORK}{run}/record.json": make_record().model_dump_json(),
+        f"{WORK}models/trained-1/model/config.json": "{}",
+    }
+    files = api(server).files
+    files |= {f"{vertex_order.FOLDER}/{name}/{path}": text.encode() for path, text in left.items()}
+    return files
+
+
+def test_runs_on_two_machines_are_two_folders_and_two_records(serve, tiny, tmp_path, monkeypatch, capsys):
+    """Though they are one run by its own name, on one day."""
+    machines = serve(command=["true"])
+    monkeypatch.setattr(record, "RECORDS", tmp_path / "records")
+    monkeypatch.setattr(report, "write", lambda folder: folder)
+    names = []
+    for gpu in ("NVIDIA_L4", "NVIDIA_TESLA_A100"):
+        command = ("launch", "sequence-level", "--on", "vertex", "--machine", "m", "--accelerator", gpu)
+        command += ("--teacher", f"local:{tiny}", "--student", 2, "--record", "--workdir", tmp_path / "work")
+        names.append(job_name(monkeypatch, capsys, *command)[-12:])
+        leave(machines.server, f"distill-sequence-level-{names[-1]}")
+        assert distill(monkeypatch, *command) == 0, capsys.readouterr().err
+    folders = {path.name for path in (tmp_path / "work").iterdir() if path.is_dir() and not path.is_symlink()}
+    assert folders == {f"sequence-level-local-0123abcd-vertex-{name}" for name in names}
+    day = f"{make_record().date:%Y-%m-%d}"
+    written = {path.name for path in (tmp_path / "records").iterdir()}
+    assert written == {f"sequence-level-local-{day}-0123abcd-vertex-{name}.json" for name in names}
+
+
+def test_a_job_whose_files_were_deleted(serve, tiny, tmp_path, monkeypatch, capsys):
+    machines = serve(command=["true"])
+    monkeypatch.setattr(report, "write", lambda folder: folder)
+    command = (*COMMAND, "--teacher", f"local:{tiny}", "--smoke", "--workdir", tmp_path / "work")
+    files = leave(machines.server, name := job_name(monkeypatch, capsys, *command))
+    assert distill(monkeypatch, *command) == 0, capsys.readouterr().err
+    for there in (lambda path: path.endswith(LINKS), lambda path: False):  # a part of them, then none
+        for path in [path for path in files if not there(path)]:
+            del files[path]
+        assert distill(monkeypatch, *command) == 2
+        said = rf"/{name}: the files of projects/\S+/customJobs/\d+ are gone; delete that job in Vertex AI, and the"
+        assert re.search(said, capsys.readouterr().err)
+    assert machines.started == 1
+    api(machines.server).customs.clear()
+    distill(monkeypatch, *command)
+    assert machines.started == 2
+
+
+def test_a_full_disk_is_said_at_once(serve, tiny, tmp_path, monkeypatch, capsys):
+    machines = serve(command=["true"])
+    command = (*COMMAND, "--teacher", f"local:{tiny}", "--smoke", "--workdir", tmp_path / "work")
+    name = job_name(monkeypatch, capsys, *command)
+    leave(machines.server, name)
+    folder = tmp_path / "work" / f"sequence-level-local-0123abcd-vertex-{name[-12:]}"
+    folder.mkdir(parents=True)
+    (folder / "record.json.part").symlink_to("/dev/full")
+    assert distill(monkeypatch, *command) == 2
+    assert f"{folder}: the disk is full; free some space (or give --workdir" in capsys.readouterr().err
+    assert sum("record.json" in call.path for call in machines.server.calls) == 1
 
 
 def test_a_run_that_fails_says_why_and_the_same_command_starts_another_job(

@@ -431,6 +431,18 @@ def test_results_that_break_off(serve, fault):
     assert len(got) < 40
 
 
+def test_a_batch_whose_results_have_expired(serve):
+    server = serve()
+
+    async def whole(teacher):
+        job = await teacher.submit(keys(2))
+        await teacher.progress(job)
+        server.respond.__self__.batches[job].archived = True
+        return await teacher.progress(job), await fetch(teacher, job)
+
+    assert run(whole) == ((2, True), [])
+
+
 def test_a_job_is_found_by_its_size_and_time(serve):
     server = serve()
 

@@ -10,6 +10,8 @@ import time
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -19,6 +21,7 @@ from protocols import vertex as protocol
 
 from implementations import plan
 from implementations.errors import InputError
+from implementations.teachers import vertex_batch
 from implementations.teachers.google_cloud import endpoint
 from implementations.teachers.spending import BATCH_FROM, Spending
 from implementations.teachers.teacher import BatchTeacher, Busy, Dropped, Kind, Rejected, RemoteTeacher, Request
@@ -612,6 +615,13 @@ def test_a_job_whose_files_are_gone(serve):
         return await fetch(teacher, job)
 
     assert run(whole) == []
+
+
+def test_a_disk_too_full_for_the_answers_of_a_job(serve, monkeypatch):
+    serve()
+    monkeypatch.setattr(vertex_batch, "TemporaryFile", partial(Path("/dev/full").open, "wb", buffering=0))
+    with pytest.raises(InputError, match=r"the disk is full; free some space \(or give TMPDIR on another disk\)"):
+        through(keys(2))
 
 
 def test_without_a_bucket_there_are_no_jobs(serve, monkeypatch):

@@ -6,6 +6,7 @@ import base64
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import disk_errors
 from ..teachers.google_cloud import account
 from ..teachers.wire import needs
 
@@ -43,13 +44,17 @@ class Folder:
             self._blob(name).upload_from_string(content, content_type="application/octet-stream")
 
     def fetch(self, blob: Blob, path: Path) -> None:
-        """The object in the file ``path``, which is there whole or not at all; nothing where it is the same already."""
+        """The object in the file ``path``, which is there whole or not at all; nothing where it is the same already.
+
+        Raises InputError when the disk is full or may not be written.
+        """
         if path.is_file() and path.stat().st_size == blob.size and _checksum(path) == blob.crc32c:
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f"{path.name}.part")
-        blob.download_to_filename(part)
-        part.replace(path)
+        with disk_errors(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            blob.download_to_filename(part)
+            part.replace(path)
 
     def delete(self, name: str) -> None:
         self._blob(name).delete()

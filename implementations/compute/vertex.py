@@ -199,18 +199,27 @@ class _Job:
                     self.last_error = line.removeprefix("error: ")
 
     def fetch(self, workdir: Path) -> Path:
-        """The run's folder, with its student, under ``workdir``."""
+        """The run's folder, with its student, under ``workdir``. Raises InputError when its files are gone."""
+        gone = InputError(
+            f"{self.order.place}: the files of {self.name} are gone; delete that job in Vertex AI, and the same "
+            "command starts another"
+        )
+        if LINKS not in self._ask(self._folder.list, LINKS, bucket=self._bucket):
+            raise gone
         links = json.loads(self._ask(self._folder.read, LINKS, bucket=self._bucket))
         run = links["latest"]
         student = STUDENT.fullmatch(links[f"{run}/student"])
         if not RUN.fullmatch(run) or not student:
             raise InputError(f"{self.order.place}/{LINKS}: not what a run writes; delete {self.order.place}")
-        home = workdir / f"{run}-vertex"  # a run here may have the same name, and another machine's figures
+        # A run here, or one on another machine there, may have the same name and other figures.
+        home = workdir / f"{run}-vertex-{self.order.name.rpartition('-')[2]}"
         wanted = {}
         for below, where in ((f"{WORK}{run}/", home), (f"{WORK}{student[1]}/", home / "student")):
             for name, blob in self._ask(self._folder.list, below, bucket=self._bucket).items():
                 if RUN.fullmatch(name.removeprefix(below)):
                     wanted[where / name.removeprefix(below)] = blob
+        if not {home / "record.json", home / "student" / "config.json"} <= wanted.keys():
+            raise gone
         with self.stages.stage(f"Fetch {run}", len(wanted)) as advance:
             for number, (path, blob) in enumerate(wanted.items(), 1):
                 self._ask(self._folder.fetch, blob, path, bucket=self._bucket)

@@ -116,11 +116,16 @@ class ClaudeTeacher:
             return _size(batch) - batch.request_counts.processing, batch.processing_status == "ended"
 
     async def results(self, job: str) -> AsyncIterator[tuple[str, Answer | Exception]]:
-        """(Key, answer or why there is none). The schema of a request is for the caller to check, who has it."""
+        """(Key, answer or why there is none). The schema of a request is for the caller to check, who has it.
+
+        Of a batch that was archived, 29 days after it was made, there is nothing.
+        """
         with self._failures(batch=True):
             batch = await self.client.messages.batches.retrieve(job)
-            if not batch.results_url:
-                raise Dropped("the batch has no results: it has not ended, or ended 29 days ago", billed=False)
+            if batch.processing_status != "ended":
+                raise Dropped("the batch has not ended", billed=False)
+            if batch.archived_at or not batch.results_url:
+                return
             rows = await self.client.messages.batches.results(job)
             try:
                 async for row in rows:

@@ -68,13 +68,15 @@ def endpoint(location: str) -> str:
 def failures(name: str, bucket: str = "") -> Iterator[None]:
     """Turn what the SDKs of jobs and of Cloud Storage raise into Busy, Dropped, Rejected or InputError.
 
-    ``bucket`` is the one that was asked; empty when Vertex AI was.
+    ``bucket`` is the one that was asked; empty when Vertex AI was. What is an InputError already stays as it is.
     """
     from google.api_core.exceptions import GoogleAPICallError
     from google.auth.exceptions import GoogleAuthError
 
     try:
         yield
+    except InputError:
+        raise
     except GoogleAuthError as error:
         raise no_token(name, error) from None
     except GoogleAPICallError as error:

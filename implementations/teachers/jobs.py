@@ -132,32 +132,38 @@ class Jobs:
         """
         while batch:
             await self._wait(batch, before)
-            if await self._patiently(lambda batch=batch: self._read(batch)):
+            if not await self._patiently(lambda batch=batch: self._is_anothers(batch)):
                 self.ledger.end_batch(batch)
                 return
             self._strangers.add(batch.job)
             batch = await self._found(replace(batch, job=None))
 
-    async def _read(self, batch: Batch) -> bool:
-        """Whether any of the results are ours. A broken stream is read again from its start."""
-        ours = False
+    async def _is_anothers(self, batch: Batch) -> bool:
+        """Commit the results of the job; whether there are some and none is ours.
+
+        Of a job whose results are gone there is nothing. A broken stream is read again from its start.
+        """
+        ours = theirs = False
         ends: list[End] = []
         async for key, result in self.teacher.results(batch.job):
-            if key in batch.attempts:
+            if key not in batch.attempts:
+                theirs = True
+            else:
                 ours = True
                 ends.append(self._end(*batch.attempts[key], result))
             if len(ends) == GROUP:
                 self.ledger.write(self.teacher.identity, [], ends)
                 ends = []
         self.ledger.write(self.teacher.identity, [], ends)
-        return ours
+        return theirs and not ours
 
     def _end(self, attempt: int, request: Request, result: Answer | Exception) -> End:
         if isinstance(result, Rejected):
             answer = Answer("", Kind.FAILED, 0, 0, reason=str(result))
             return End(attempt, Outcome.REJECTED, 0.0, str(result), (self.teacher.identity, request, answer))
         if isinstance(result, Exception):
-            return End(attempt, Outcome.DROPPED, 0.0, str(result))
+            billed = isinstance(result, Dropped) and result.billed
+            return End(attempt, Outcome.DROPPED, self.budget.most(request, batch=True) * billed, str(result))
         if result.kind is Kind.COMPLETE:  # the platform has not kept the schema that the answer was to follow
             result = replace(result, kind=kind_of(result.text, request))
         usd = self.budget.cost(result, batch=True)
@@ -176,4 +182,8 @@ class Jobs:
                     ) from error
                 await sleep(min(getattr(error, "retry_after", None) or 2.0 ** (TRIES - left), LAST_POLL), self.stop)
             except Rejected as error:
-                raise InputError(f"{self.teacher.name}: {error}") from error
+                raise InputError(
+                    f"{self.teacher.name}: {error}; a job is known only to the key, project and region that it was "
+                    "started with: set those and run the same command again, or, where the job was deleted, give "
+                    "another --workdir"
+                ) from error

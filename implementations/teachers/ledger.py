@@ -281,12 +281,21 @@ class Ledger:
             self._db.execute("UPDATE batches SET job = ? WHERE id = ?", (job, batch.id))
 
     def end_batch(self, batch: Batch) -> None:
-        """No more results are to come: what is still under way of it has failed."""
+        """No more results are to come: what is still under way of it has failed.
+
+        Of a job that was there nobody knows whether it is paid, so that the most that it can cost stays.
+        """
         with self._errors(), self._db:
             self._db.execute("UPDATE batches SET ended = 1 WHERE id = ?", (batch.id,))
             self._db.execute(
-                "UPDATE attempts SET outcome = ?, usd = 0, reason = ? WHERE batch = ? AND outcome = ?",
-                (Outcome.DROPPED, "the job ended without a result for it", batch.id, Outcome.UNDER_WAY),
+                "UPDATE attempts SET outcome = ?, usd = usd * ?, reason = ? WHERE batch = ? AND outcome = ?",
+                (
+                    Outcome.DROPPED,
+                    batch.job is not None,
+                    "the job ended without a result for it",
+                    batch.id,
+                    Outcome.UNDER_WAY,
+                ),
             )
 
     def batches(self, teacher: str) -> list[Batch]:

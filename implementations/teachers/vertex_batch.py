@@ -17,11 +17,12 @@ import os
 from collections.abc import AsyncIterator, Collection
 from datetime import UTC, datetime
 from hashlib import sha256
-from tempfile import TemporaryFile
+from pathlib import Path
+from tempfile import TemporaryFile, gettempdir
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from ..errors import InputError
+from ..errors import InputError, disk_errors
 from .google_cloud import BUCKET, endpoint, failures
 from .teacher import Dropped, Request
 from .wire import digest, needs
@@ -114,7 +115,8 @@ class Batches:
             keys = await asyncio.to_thread(self._download_keys, bucket, folder)
             left = {key for alike in keys.values() for key in alike.values()}
             for blob in await asyncio.to_thread(self._answers, bucket, folder) if keys else ():
-                with TemporaryFile() as file:  # log-probabilities can make it larger than memory
+                # In a file, for log-probabilities can make it larger than memory.
+                with disk_errors(Path(gettempdir()), "TMPDIR"), TemporaryFile() as file:
                     await asyncio.to_thread(blob.download_to_file, file, timeout=self.timeout, retry=None)
                     file.seek(0)
                     for row in map(json.loads, file):

@@ -53,6 +53,7 @@ class _Batch:
     polls: int
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
     cancelled: bool = False
+    archived: bool = False  # 29 days later
     results: list[dict[str, Any]] | None = None  # once it has ended
 
 
@@ -158,7 +159,7 @@ class _Api:
             case "POST", ["cancel"]:
                 batch.cancelled, batch.polls = True, 0
                 return Reply(self._shown(batch, call))
-            case "GET", ["results"] if batch.results is not None:
+            case "GET", ["results"] if batch.results is not None and not batch.archived:
                 lines = [json.dumps(row) for row in batch.results]
                 return Reply("\n".join(lines).encode() + b"\n", headers={"Content-Type": "application/x-jsonl"})
         return error("not_found_error", f"{method} {call.path}")
@@ -203,9 +204,11 @@ class _Api:
             "created_at": when,
             "expires_at": (batch.created + timedelta(hours=24)).isoformat(),
             "ended_at": when if ended else None,
-            "archived_at": None,
+            "archived_at": when if batch.archived else None,
             "cancel_initiated_at": when if batch.cancelled else None,
-            "results_url": f"http://{call.headers['host']}/v1/messages/batches/{batch.id}/results" if ended else None,
+            "results_url": f"http://{call.headers['host']}/v1/messages/batches/{batch.id}/results"
+            if ended and not batch.archived
+            else None,
         }
 
     def _outcome(self, batch: _Batch, at: int, row: dict[str, Any]) -> str:
