@@ -312,6 +312,9 @@ def test_every_record_is_a_point_where_it_was_measured_and_a_row() -> None:
         assert page.count(f'href="{entry.href}"') == 2
     headings = ["Jacquard, 4 cores, 8 GiB", "Abacus <script>, 13 cores, 3.5 GiB"]
     assert [html.unescape(heading) for heading in re.findall(r"^## (.*)$", page, re.M)] == headings
+    for kind in ("region", "group"):  # screen readers list these by their names
+        labels = re.findall(rf'role="{kind}"[^>]* aria-label="([^"]*)"', page)
+        assert labels and len(labels) == len(set(labels))
 
 
 def test_records_of_other_teachers_are_drawn_beside_the_scale() -> None:
