@@ -399,6 +399,7 @@ def test_odd_records_are_drawn_all_the_same() -> None:
 # ---------------------------------------------------------------------------------------------------- safety
 
 BOMB = '</td></title><script>alert(1)</script>"onfocus="alert(1)" [x](javascript:alert(1)) `<b>`'
+BOMB += " [x](https://e.org/onfocus=location=name//)"
 
 
 def hostile(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:

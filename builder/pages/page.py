@@ -85,6 +85,10 @@ class Page(Writer):
         """A line that begins with a capital, for headings and lists."""
         return self.text(text[:1].upper() + text[1:])
 
+    def words(self, text: str) -> Markup:
+        """The words alone, for an attribute, in which a link would be markup."""
+        return Markup(escape(plain(text)))
+
     def to(self, path: str) -> Markup:
         """The relative address of another page or file."""
         return _relative(path, posixpath.dirname(self.path))
