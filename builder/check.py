@@ -64,6 +64,8 @@ def check(catalogue: Catalogue) -> list[Problem]:
         for i, item in enumerate(claim.measured):
             found = texts(item, (slug, "measured", i))
             problems += _texts(catalogue, source, found, cited, record_of=item.pattern)
+    if catalogue.vocabulary:
+        problems += _texts(catalogue, catalogue.sources[VOCABULARY], texts(catalogue.vocabulary), cited)
     problems += _names(catalogue)
     if not catalogue.broken:  # a file that could not be read may hold the citation
         problems += _unused(catalogue, cited)
@@ -464,6 +466,8 @@ def _figure_problem(
         what, mend = "a term has no record to read a figure from", "link to the pattern that measured it"
         if source.file == CLAIMS:
             what, mend = "a claim has no record of its own", "put it under `measured`, beside its pattern"
+        elif source.file == VOCABULARY:
+            what, mend = "a word of the vocabulary has no record", "put it into the pattern that measured it"
         return what, "records belong to patterns", mend
     try:
         figures.check_path(node.path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import yaml
 from builder_samples import BAD, GOOD, ROOT, copy_good, load, make_record, measured
 
 from builder.check import check, uncited
-from builder.load import MAX_BYTES, Refused, Source, _Builder, _data
+from builder.load import MAX_BYTES, Refused, Source, _Builder, _data, parse
 from implementations.record import save
 
 TARGETS = {
@@ -157,6 +158,23 @@ def test_missing_vocabulary(tmp_path: Path) -> None:
 
 
 # ------------------------------------------------------------------------------------------------- records
+
+
+def test_texts_of_the_vocabulary_are_checked_too(tmp_path: Path) -> None:
+    root = copy_good(tmp_path)
+    path = root / "patterns/_vocabulary.yml"
+    bad = "60% faster, [[record: speedup]], [@nobody], [x](term:nowhere)"
+    data = parse(path.read_text("utf-8"), path.name).data
+    next(iter(data["axes"].values()))["description"] = bad
+    path.write_text(json.dumps(data), "utf-8")
+    assert {problem.what for problem in load(root)[1]} == {
+        "there is no reference “nobody”",
+        "there is no term “nowhere”",
+        "a word of the vocabulary has no record",
+    }
+    next(iter(data["axes"].values()))["description"] = "60% faster"
+    path.write_text(json.dumps(data), "utf-8")
+    assert [problem.what for problem in load(root)[1]] == ["“60%” has no source"]
 
 
 def test_record_that_does_not_load_names_its_file_and_field(tmp_path: Path) -> None:
