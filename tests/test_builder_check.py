@@ -287,6 +287,15 @@ def test_reading_in_haste_refuses_or_gives_what_careful_reading_gives(text: str)
     assert str(quick) == str(_Builder(careful).document()) and careful.problems == []
 
 
+@pytest.mark.parametrize("number", [".nan", "-.INF", "0x" + "f" * 400, "1e999"])
+def test_a_number_that_python_cannot_hold_is_a_number(number: str, tmp_path: Path) -> None:
+    root = copy_good(tmp_path)
+    path = root / "glossary/teacher.yml"
+    path.write_text(path.read_text("utf-8").replace("severity: high", f"severity: {number}"), "utf-8")
+    (problem,) = load(root)[1]
+    assert problem.what.startswith(number[:80]) and problem.path == "severity"
+
+
 def test_good_files_are_read_in_haste() -> None:
     for path in (*GOOD.rglob("*.yml"), *(ROOT / "patterns").glob("*.yml"), *(ROOT / "glossary").glob("*.yml")):
         text = path.read_text("utf-8")
