@@ -139,6 +139,13 @@ def test_figures(path: str, form: str | None, text: str) -> None:
     assert figures.write(figures.read(make_record(), path), form) == text
 
 
+@pytest.mark.parametrize("path", ["speedup", "memory_ratio"])
+def test_what_was_not_measured_is_no_figure(path: str) -> None:
+    away = make_record(serving={"student": make_record().serving["student"]})
+    with pytest.raises(figures.FigureError, match=f"^the record has no {path}"):
+        figures.read(away, path)
+
+
 @pytest.mark.parametrize(
     ("path", "why"),
     [
