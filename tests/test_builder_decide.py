@@ -328,6 +328,16 @@ def test_records_of_other_teachers_are_drawn_beside_the_scale() -> None:
     assert ">not measured</text>" not in render(with_records(measured()))["results.md"]
 
 
+def test_many_records_of_other_teachers_leave_the_scale_its_place() -> None:
+    away = {"student": measured().record.serving["student"]}
+    catalogue = with_records(measured(), *(measured(name=f"away-{i}", serving=away) for i in range(40)))
+    entries = ResultsPage(catalogue, "results.md").entries
+    axes = explorer.Axes(entries)
+    assert axes.x(2) - axes.x(1) > 40
+    for entry, place in zip(entries, axes.places(entries), strict=True):
+        assert (explorer.LEFT < place < axes.elsewhere) == (entry.speedup is None)
+
+
 def test_every_real_record_leads_to_its_figures() -> None:
     page = real_pages()["results.md"]
     addresses = [html.unescape(a) for a in re.findall(r'href="(patterns/[^"]+)"', page)]
