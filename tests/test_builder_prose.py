@@ -103,6 +103,14 @@ def test_diagram_keeps_nothing_but_shapes_and_words() -> None:
     assert 'role="img"' in svg and "&quot;label&quot; &lt;b&gt;" in svg
 
 
+def test_diagram_errors_name_the_line_of_the_source() -> None:
+    source = "flowchart LR\n  %% a comment\n  A --> B\n  %%{init: {}}%%\n  B --> [["
+    assert [(error.line, error.what.split(":")[0]) for error in diagram.errors(source)] == [
+        (4, "`%%{` has no effect"),
+        (5, "Cannot parse node"),
+    ]
+
+
 def test_diagram_view_holds_every_corner() -> None:
     svg = diagram.svg("flowchart TD\n A --> B{A very wide question about it}", "d", "x")
     left, _, width, _ = map(float, re.search(r'viewBox="([^"]+)"', svg)[1].split())
