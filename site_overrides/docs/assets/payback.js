@@ -1,4 +1,4 @@
-/* When a student has paid for itself, by the formula of `distill check`: implementations/checks/payback.py.
+/* When a student has paid for itself, by the formula of `distill check`: implementations/checks/break_even.py.
    tests/test_builder_decide.py holds the two against each other. */
 
 /** US dollars of one answer. `price` is an entry of prices.json: dollars for a million tokens. */
