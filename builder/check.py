@@ -407,6 +407,8 @@ def _markup(source: Source, path: Path_, text: str) -> Iterator[Problem]:
     for node in prose.nodes(text) if "[" in text or "]" in text else ():
         if isinstance(node, Text) and (match := LEFTOVER.search(node.text)):
             mend = "write [@key, locator], [[record: path | format]] or [label](address)"
+            if match[0] == "](":
+                mend += "; in an address write ( as %28 and ) as %29"
             at, why = source.find(path, match[0]), "readers would see it as it stands"
             yield source.problem(path, f"“{match[0]}” belongs to nothing", why, mend, at=at)
 

@@ -268,15 +268,15 @@ def _read_records(root: Path, own: Path | None) -> tuple[list[Measured], list[Pr
     elif own:
         files += [(path, name, True) for path, name in _own_files(own)]
     for path, name, is_own in files:
+        file = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
         if not re.fullmatch(r"[\w.+-]+", name):
             what, why = f"{_show(name)} is no name for a record", "it is a part of an address"
             mend = "use letters, digits, dots and hyphens"
-            problems.append(Problem(f"{RECORDS}/{path.name}", 1, 1, "", what, why, mend))
+            problems.append(Problem(file, 1, 1, "", what, why, mend))
             continue
         try:
             record = record_module.load(path)
         except (RecordError, OSError, UnicodeDecodeError) as error:
-            file = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
             what = str(error).removeprefix(f"{path}: ").removesuffix(RECORD_MEND).rstrip("; ")
             problems.append(Problem(file, 1, 1, "", what, "a record is shown whole or not at all", RECORD_MEND))
             continue

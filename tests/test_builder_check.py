@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -233,6 +234,21 @@ def test_own_records_by_folder(tmp_path: Path) -> None:
     assert names(runs / "first") == [("first", True)]
     save(make_record(seeds=[1]), root / "implementations/records/committed.json")
     assert names(runs) == [("committed", False), ("second", True)]
+
+
+def test_own_record_with_a_bad_name_is_named_where_it_is(tmp_path: Path) -> None:
+    root, run = copy_good(tmp_path / "catalogue"), tmp_path / "a run"
+    save(make_record(), run / "record.json")
+    assert [problem.file for problem in load(root, run)[1]] == [str(run / "record.json")]
+
+
+def test_parentheses_in_an_address_are_explained(tmp_path: Path) -> None:
+    root = copy_good(tmp_path)
+    path = root / "glossary/teacher.yml"
+    link = "See [x](https://e.org/a_(b))."
+    path.write_text(re.sub("misconception: .*", f"misconception: {link}", path.read_text("utf-8")), "utf-8")
+    (problem,) = load(root)[1]
+    assert "%28" in problem.mend and "%29" in problem.mend
 
 
 # ------------------------------------------------------------------------------------------------- numbers

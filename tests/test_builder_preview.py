@@ -116,6 +116,7 @@ def test_fault_of_our_own_is_shown_too(tmp_path: Path, monkeypatch: pytest.Monke
     now = shown(root, good)
     assert now.pages == good.pages
     assert "KeyError: &#x27;fault&#x27;; the catalogue&#x27;s own code failed" in now.banner("index.md")
+    assert "<code>tests/test_builder_preview.py:" in now.banner("index.md")  # where it happened
 
 
 def test_page_lists_few_problems_of_other_files(tmp_path: Path) -> None:
