@@ -165,6 +165,25 @@ def test_the_band_holds_every_corner() -> None:
 
 
 @needs_node
+def test_a_long_prompt_has_the_rates_that_are_shown() -> None:
+    price = {"input": 1, "output": 2, "long": {"above": 100, "input": 3, "output": 4}}
+    rates = by_script(
+        "given.map(tokens => ratesOf(given_price, tokens))".replace("given_price", json.dumps(price)), [100, 101]
+    )
+    assert [(r["input"], r["output"]) for r in rates] == [(1, 2), (3, 4)]
+    script = (ASSETS / "calculator.js").read_text("utf-8")
+    assert "${rates.input}" in script and "${price.input}" not in script
+
+
+def test_every_number_that_can_be_typed_is_read_from_the_address() -> None:
+    (pattern,) = re.findall(r"/(\^-.*\$)/i\.test", (ASSETS / "address.js").read_text("utf-8"))
+    for text in ("48", "-2", "0.25", ".5", "1e6", "2.5E-3"):
+        assert re.fullmatch(pattern, text, re.I), text
+    for text in ("", ".", "e6", "1e", "x", "1 2"):
+        assert not re.fullmatch(pattern, text, re.I), text
+
+
+@needs_node
 def test_numbers_are_written_as_everywhere() -> None:
     draw = random.Random(1)
     values = [0, 1, 12.5, 999.4, 1234.5678, 1e-5, *(10 ** draw.uniform(-6, 8) for _ in range(200))]
