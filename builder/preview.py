@@ -9,6 +9,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from html import escape
 from pathlib import Path, PurePosixPath
 from posixpath import dirname, relpath
@@ -84,6 +85,7 @@ def show(catalogue: Catalogue, problems: list[Problem], before: Shown | None) ->
     return Shown({**pages, **kept, **stubs}, nav, problems or fault, frozenset(kept), frozenset(stubs))
 
 
+@cache
 def page_of(file: str) -> str | None:
     """The page that a file is made into."""
     shared = {CLAIMS: "claims.md", REFERENCES: "references.md"}
