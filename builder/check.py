@@ -80,13 +80,23 @@ def _pattern(catalogue: Catalogue, source: Source, slug: str, pattern: Pattern) 
     yield from _stem(source, slug, pattern.slug)
     yield from _history(source, pattern)
     yield from _platforms(source, pattern)
-    for error in diagram.errors(pattern.architecture.diagram):
+    wrong = list(diagram.errors(pattern.architecture.diagram))
+    for error in wrong:
         path = ("architecture", "diagram")
         line, column = source.position(path)
         yield source.problem(path, error.what, error.why, error.mend, at=(line + error.line, column))
+    labels = [] if wrong else LABELS.findall(pattern.architecture.diagram)
+    for figure in (f for label in labels for f in _figures(label.strip('[]|"'))):
+        at = source.find(("architecture", "diagram"), figure)
+        why, mend = "a diagram cites nothing", "say it in words, or in a text that cites its source"
+        yield source.problem(("architecture", "diagram"), f"“{figure}” has no source", why, mend, at=at)
     if catalogue.vocabulary:
         yield from _words(catalogue, source, pattern)
         yield from _related(catalogue, source, pattern)
+
+
+LABELS = re.compile(r'\[[^\]\n]*\]|\|[^|\n]*\||"[^"\n]*"')
+"""What most labels of a flowchart stand in: brackets, bars, quotes."""
 
 
 def _stem(source: Source, stem: str, slug: str) -> Iterator[Problem]:

@@ -236,6 +236,13 @@ def test_own_records_by_folder(tmp_path: Path) -> None:
     assert names(runs) == [("committed", False), ("second", True)]
 
 
+def test_a_figure_in_a_diagram_has_no_source(tmp_path: Path) -> None:
+    root = copy_good(tmp_path)
+    path = root / "patterns/sequence-level.yml"
+    path.write_text(path.read_text("utf-8").replace("A[Teacher] -->", "A[Teacher T5] -->|60% faster|"), "utf-8")
+    assert [problem.what for problem in load(root)[1]] == ["“60%” has no source"]
+
+
 def test_own_record_with_a_bad_name_is_named_where_it_is(tmp_path: Path) -> None:
     root, run = copy_good(tmp_path / "catalogue"), tmp_path / "a run"
     save(make_record(), run / "record.json")
