@@ -64,6 +64,8 @@ def check(catalogue: Catalogue) -> list[Problem]:
         for i, item in enumerate(claim.measured):
             found = texts(item, (slug, "measured", i))
             problems += _texts(catalogue, source, found, cited, record_of=item.pattern)
+    if catalogue.vocabulary:
+        problems += _texts(catalogue, catalogue.sources[VOCABULARY], texts(catalogue.vocabulary), cited)
     problems += _names(catalogue)
     if not catalogue.broken:  # a file that could not be read may hold the citation
         problems += _unused(catalogue, cited)
@@ -78,13 +80,23 @@ def _pattern(catalogue: Catalogue, source: Source, slug: str, pattern: Pattern) 
     yield from _stem(source, slug, pattern.slug)
     yield from _history(source, pattern)
     yield from _platforms(source, pattern)
-    for error in diagram.errors(pattern.architecture.diagram):
+    wrong = list(diagram.errors(pattern.architecture.diagram))
+    for error in wrong:
         path = ("architecture", "diagram")
         line, column = source.position(path)
         yield source.problem(path, error.what, error.why, error.mend, at=(line + error.line, column))
+    labels = [] if wrong else LABELS.findall(pattern.architecture.diagram)
+    for figure in (f for label in labels for f in _figures(label.strip('[]|"'))):
+        at = source.find(("architecture", "diagram"), figure)
+        why, mend = "a diagram cites nothing", "say it in words, or in a text that cites its source"
+        yield source.problem(("architecture", "diagram"), f"“{figure}” has no source", why, mend, at=at)
     if catalogue.vocabulary:
         yield from _words(catalogue, source, pattern)
         yield from _related(catalogue, source, pattern)
+
+
+LABELS = re.compile(r'\[[^\]\n]*\]|\|[^|\n]*\||"[^"\n]*"')
+"""What most labels of a flowchart stand in: brackets, bars, quotes."""
 
 
 def _stem(source: Source, stem: str, slug: str) -> Iterator[Problem]:
@@ -405,6 +417,8 @@ def _markup(source: Source, path: Path_, text: str) -> Iterator[Problem]:
     for node in prose.nodes(text) if "[" in text or "]" in text else ():
         if isinstance(node, Text) and (match := LEFTOVER.search(node.text)):
             mend = "write [@key, locator], [[record: path | format]] or [label](address)"
+            if match[0] == "](":
+                mend += "; in an address write ( as %28 and ) as %29"
             at, why = source.find(path, match[0]), "readers would see it as it stands"
             yield source.problem(path, f"“{match[0]}” belongs to nothing", why, mend, at=at)
 
@@ -464,6 +478,8 @@ def _figure_problem(
         what, mend = "a term has no record to read a figure from", "link to the pattern that measured it"
         if source.file == CLAIMS:
             what, mend = "a claim has no record of its own", "put it under `measured`, beside its pattern"
+        elif source.file == VOCABULARY:
+            what, mend = "a word of the vocabulary has no record", "put it into the pattern that measured it"
         return what, "records belong to patterns", mend
     try:
         figures.check_path(node.path)

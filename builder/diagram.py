@@ -27,7 +27,7 @@ ATTRIBUTES = frozenset(
     " dominant-baseline refX refY orient markerWidth markerHeight markerUnits"
     " stroke-dasharray stroke-width".split()
 )
-UNHEEDED = re.compile(r"\s*(click|style|classDef|class|linkStyle|href|%%(?=\{))\b")
+UNHEEDED = re.compile(r"\s*(?:(click|style|classDef|class|linkStyle|href)\b|(%%\{))")
 FLOWCHART = re.compile(r"\s*(flowchart|graph)\b")
 LOCAL = re.compile(r"url\(#([\w-]+)\)")
 
@@ -45,7 +45,7 @@ def errors(source: str) -> Iterator[DiagramError]:
     for number, line in enumerate(source.splitlines(), 1):
         if match := UNHEEDED.match(line):
             why = "the site colours diagrams, and they hold no links"
-            yield DiagramError(number, f"`{match[1]}` has no effect", why, "remove the line")
+            yield DiagramError(number, f"`{match[1] or match[2]}` has no effect", why, "remove the line")
     try:
         _laid_out(source)
     except Exception as error:  # the renderer raises its own and whatever its layout runs into
@@ -69,7 +69,8 @@ def svg(source: str, name: str, label: str) -> str:
 @cache
 def _laid_out(source: str) -> Callable[[], str]:
     """Read and laid out, which finds what is wrong, and kept, so that drawing it goes on from here."""
-    told = "\n".join(line for line in source.splitlines() if not line.strip().startswith("%%"))
+    # A comment becomes an empty line, so that errors name the line of the source.
+    told = "\n".join("" if line.strip().startswith("%%") else line for line in source.splitlines())
     if FLOWCHART.match(told):
         flowchart = merm.parse_flowchart(told)
         layout = layout_diagram(flowchart, measure_fn=TextMeasurer().measure)

@@ -59,15 +59,23 @@ def pack(folder: Path) -> bytes:
     return out.getvalue()
 
 
-def on_demand(app: Callable[[dict, Callable], Iterable[bytes]], found: dict[str, Cell], root: str) -> Callable:
-    """The WSGI ``app`` with the archives, each made when it is asked for: a preview need not wait for all of them."""
+def on_demand(
+    app: Callable[[dict, Callable], Iterable[bytes]], found: Callable[[], dict[str, Cell]], root: str
+) -> Callable:
+    """The WSGI ``app`` with the archives, each made when it is asked for: a preview need not wait for all of them.
+
+    ``found`` says which there are by now, as `cells` does.
+    """
 
     def serve(environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
-        cell = found.get(environ["PATH_INFO"].removeprefix(root))
+        cell = found().get(environ["PATH_INFO"].removeprefix(root))
         if cell is None:
             return app(environ, start_response)
-        content = archive(*cell)
-        start_response("200 OK", [("Content-Type", "application/zip"), ("Content-Length", str(len(content)))])
+        try:
+            content, status, kind = archive(*cell), "200 OK", "application/zip"
+        except InputError as error:
+            content, status, kind = str(error).encode(), "500 Internal Server Error", "text/plain; charset=utf-8"
+        start_response(status, [("Content-Type", kind), ("Content-Length", str(len(content)))])
         return [content]
 
     return serve

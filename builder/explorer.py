@@ -69,7 +69,8 @@ class Axes:
         self.first = math.floor(math.log2(min([1, *speeds])))
         self.last = math.ceil(math.log2(max([2, *speeds])))
         most = max(sum(not e.speedup for e in group) for group in machines(entries).values())
-        self.elsewhere = LEFT + max(96, (most + 1) * APART) if most else None  # the right end of that strip
+        strip = min(max(96, (most + 1) * APART), WIDTH / 3)  # where more would not fit, they stand closer
+        self.elsewhere = LEFT + strip if most else None  # the right end of that strip
         self.left = (self.elsewhere or LEFT) + RADIUS + 4
         self.right = WIDTH - RIGHT - RADIUS - 4
 

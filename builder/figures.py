@@ -50,6 +50,10 @@ DERIVED: dict[str, Callable[[Record], float | None]] = {
 }
 
 
+NONE = {"machine.gpu", "commit"}
+"""What may be none, and is then written so; elsewhere a record without it lacks a figure."""
+
+
 def view(record: Record) -> dict[str, Any]:
     """The record as nested mappings, with lists of named things keyed by their names."""
     comparisons: dict[str, dict[str, dict[str, Any]]] = {}
@@ -74,6 +78,8 @@ def read(record: Record, path: str) -> Any:
             where = ".".join(path.split(".")[:i]) or "the record"
             raise FigureError(f"{where} has no {part}; it has {', '.join(map(str, inner)) or 'nothing inside'}")
         value = inner[part]
+    if value is None and path not in NONE:
+        raise FigureError(f"the record has no {path}; it was not measured")
     return value
 
 

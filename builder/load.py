@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import gc
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -267,15 +268,15 @@ def _read_records(root: Path, own: Path | None) -> tuple[list[Measured], list[Pr
     elif own:
         files += [(path, name, True) for path, name in _own_files(own)]
     for path, name, is_own in files:
+        file = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
         if not re.fullmatch(r"[\w.+-]+", name):
             what, why = f"{_show(name)} is no name for a record", "it is a part of an address"
             mend = "use letters, digits, dots and hyphens"
-            problems.append(Problem(f"{RECORDS}/{path.name}", 1, 1, "", what, why, mend))
+            problems.append(Problem(file, 1, 1, "", what, why, mend))
             continue
         try:
             record = record_module.load(path)
         except (RecordError, OSError, UnicodeDecodeError) as error:
-            file = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
             what = str(error).removeprefix(f"{path}: ").removesuffix(RECORD_MEND).rstrip("; ")
             problems.append(Problem(file, 1, 1, "", what, "a record is shown whole or not at all", RECORD_MEND))
             continue
@@ -513,6 +514,10 @@ NUMERIC = frozenset("+-.0123456789")
 FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
+WORD = re.compile(r"\.(?=[in])", re.I)
+"""The dot of `.inf` and `.nan`, which Python writes without."""
+
+
 def core(text: str) -> Any:
     """What an unquoted scalar means in YAML 1.2's core schema. Numbers keep their spelling."""
     if text in NULL:
@@ -528,7 +533,12 @@ class Number(float):
     """An unquoted number. No field of the models is one, so it exists to be complained about."""
 
     def __new__(cls, text: str) -> Number:
-        number = super().__new__(cls, int(text, 0) if re.match("0[ox]", text) else float(text.replace("_", "")))
+        if re.match("0[ox]", text):
+            value = int(text, 0)
+            value = value if value.bit_length() < 1024 else math.inf  # no float is as large
+        else:
+            value = float(WORD.sub("", text))
+        number = super().__new__(cls, value)
         number.text = text
         return number
 

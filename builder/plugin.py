@@ -16,6 +16,7 @@ from mkdocs.exceptions import PluginError
 from mkdocs.livereload import LiveReloadServer
 from mkdocs.plugins import BasePlugin, get_plugin_logger
 from mkdocs.structure.files import File, Files, InclusionLevel
+from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page
 from watchdog.observers.polling import PollingObserver
 
@@ -49,6 +50,7 @@ class CataloguePlugin(BasePlugin[CatalogueConfig]):
     def __init__(self) -> None:
         self.converted: dict[str, tuple[Any, dict[str, Any]]] = {}
         self.compiled = Compiled()
+        self.around: tuple[str, tuple[str, ...]] = ("", ())
 
     def on_startup(self, *, command: str, **_: Any) -> None:
         self.serving = command == "serve"  # having this event also keeps the plugin, and its pages, over rebuilds
@@ -102,6 +104,12 @@ class CataloguePlugin(BasePlugin[CatalogueConfig]):
 
     # -- while serving
 
+    def on_nav(self, _: Navigation, *, config: MkDocsConfig, files: Files) -> None:
+        """Settings and files, on which every page depends: one object as long as they stay what they are."""
+        settings = repr((config.markdown_extensions, config.mdx_configs, config.validation))
+        around = (settings, tuple(files.src_uris))
+        self.around = self.around if self.around == around else around
+
     def on_pre_page(self, page: Page, *, config: MkDocsConfig, files: Files) -> Page:
         if self.serving:
             page.render = partial(self._convert, page)
@@ -109,8 +117,7 @@ class CataloguePlugin(BasePlugin[CatalogueConfig]):
 
     def _convert(self, page: Page, config: MkDocsConfig, files: Files) -> None:
         """Convert a page's Markdown, unless it and all that it might link to are what they were the last time."""
-        settings = repr((config.markdown_extensions, config.mdx_configs, config.validation))
-        key = (page.markdown, settings, tuple(files.src_uris))
+        key = (page.markdown, self.around)
         last, result = self.converted.get(page.file.src_uri, (None, {}))
         if last == key:
             links = {files.src_uris[f.src_uri]: anchors for f, anchors in result["links_to_anchors"].items()}
@@ -121,7 +128,7 @@ class CataloguePlugin(BasePlugin[CatalogueConfig]):
 
     def on_serve(self, server: LiveReloadServer, **_: Any) -> LiveReloadServer:
         """Look for changes ten times a second, where MkDocs looks twice; make an archive when it is asked for."""
-        server.set_app(on_demand(server.serve_request, cells(self.catalogue), server.mount_path))
+        server.set_app(on_demand(server.serve_request, lambda: cells(self.catalogue), server.mount_path))
         watched = list(server._watched_paths)
         for path in watched:
             server.unwatch(path)

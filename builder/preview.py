@@ -6,16 +6,19 @@ nothing but its problems. What is wrong stands on top of every page: first what 
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from html import escape
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from posixpath import dirname, relpath
 from typing import Any
 
 from .load import CLAIMS, REFERENCES, Catalogue, Problem
 from .render import navigation, render
 
+ROOT = Path(__file__).parent.parent
 LISTED = 20
 """How many problems of other files a page lists."""
 
@@ -82,6 +85,7 @@ def show(catalogue: Catalogue, problems: list[Problem], before: Shown | None) ->
     return Shown({**pages, **kept, **stubs}, nav, problems or fault, frozenset(kept), frozenset(stubs))
 
 
+@cache
 def page_of(file: str) -> str | None:
     """The page that a file is made into."""
     shared = {CLAIMS: "claims.md", REFERENCES: "references.md"}
@@ -104,7 +108,9 @@ def _without(catalogue: Catalogue, files: set[str]) -> Catalogue:
 
 def _fault(error: Exception) -> Problem:
     what, why = f"{type(error).__name__}: {error}", "the catalogue's own code failed, not your text"
-    return Problem("builder/render.py", 1, 1, "", what, why, "undo the last change, and report it")
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    file = last.filename.removeprefix(f"{ROOT}/")
+    return Problem(file, last.lineno or 1, (last.colno or 0) + 1, "", what, why, "undo the last change, and report it")
 
 
 def _stub(title: str) -> str:

@@ -1,8 +1,8 @@
 """The catalogue as pages. Pure: a Catalogue in, `{path: content}` out; nothing is read or written.
 
 Text from YAML reaches a page only through `prose.Writer`, which encodes it, and every other value through the
-templates' `finalize`, which encodes it too. Only the templates themselves, pages/, explorer.py and feeds.py write
-markup.
+templates' `finalize`, which encodes it too. Only the templates themselves, pages/, prose.py, results.py,
+diagram.py, explorer.py, feeds.py and, while serving, preview.py write markup.
 """
 
 from __future__ import annotations

@@ -11,6 +11,8 @@ import os
 import shutil
 from pathlib import Path
 
+from implementations.errors import InputError
+
 from .downloads import archives
 from .load import Catalogue
 from .render import navigation, render
@@ -21,8 +23,11 @@ CONFIG, ASSETS, THEME = "mkdocs.yml", "site_overrides/docs", "site_overrides/the
 def write(catalogue: Catalogue, root: Path, folder: Path) -> int:
     """Write the pages, and the settings if the site of `root` has any. Returns how many files it has beside its assets.
 
-    Raises InputError if the downloads cannot be made.
+    Raises InputError if the downloads cannot be made, or if ``folder`` is where the site's own settings are.
     """
+    if (root / CONFIG).is_file() and folder.resolve() == root.resolve():
+        why = f"its {CONFIG} would be replaced by one that inherits from itself"
+        raise InputError(f"{folder}: is the project's own folder, and {why}; choose another, such as build/")
     docs = folder / "docs"
     files = {path: content.encode() for path, content in render(catalogue).items()} | dict(archives(catalogue))
     if (root / ASSETS).is_dir():

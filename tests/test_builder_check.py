@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import yaml
 from builder_samples import BAD, GOOD, ROOT, copy_good, load, make_record, measured
 
 from builder.check import check, uncited
-from builder.load import MAX_BYTES, Refused, Source, _Builder, _data
+from builder.load import MAX_BYTES, Refused, Source, _Builder, _data, parse
 from implementations.record import save
 
 TARGETS = {
@@ -159,6 +161,23 @@ def test_missing_vocabulary(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------- records
 
 
+def test_texts_of_the_vocabulary_are_checked_too(tmp_path: Path) -> None:
+    root = copy_good(tmp_path)
+    path = root / "patterns/_vocabulary.yml"
+    bad = "60% faster, [[record: speedup]], [@nobody], [x](term:nowhere)"
+    data = parse(path.read_text("utf-8"), path.name).data
+    next(iter(data["axes"].values()))["description"] = bad
+    path.write_text(json.dumps(data), "utf-8")
+    assert {problem.what for problem in load(root)[1]} == {
+        "there is no reference “nobody”",
+        "there is no term “nowhere”",
+        "a word of the vocabulary has no record",
+    }
+    next(iter(data["axes"].values()))["description"] = "60% faster"
+    path.write_text(json.dumps(data), "utf-8")
+    assert [problem.what for problem in load(root)[1]] == ["“60%” has no source"]
+
+
 def test_record_that_does_not_load_names_its_file_and_field(tmp_path: Path) -> None:
     root = copy_good(tmp_path)
     folder = root / "implementations/records"
@@ -217,6 +236,28 @@ def test_own_records_by_folder(tmp_path: Path) -> None:
     assert names(runs) == [("committed", False), ("second", True)]
 
 
+def test_a_figure_in_a_diagram_has_no_source(tmp_path: Path) -> None:
+    root = copy_good(tmp_path)
+    path = root / "patterns/sequence-level.yml"
+    path.write_text(path.read_text("utf-8").replace("A[Teacher] -->", "A[Teacher T5] -->|60% faster|"), "utf-8")
+    assert [problem.what for problem in load(root)[1]] == ["“60%” has no source"]
+
+
+def test_own_record_with_a_bad_name_is_named_where_it_is(tmp_path: Path) -> None:
+    root, run = copy_good(tmp_path / "catalogue"), tmp_path / "a run"
+    save(make_record(), run / "record.json")
+    assert [problem.file for problem in load(root, run)[1]] == [str(run / "record.json")]
+
+
+def test_parentheses_in_an_address_are_explained(tmp_path: Path) -> None:
+    root = copy_good(tmp_path)
+    path = root / "glossary/teacher.yml"
+    link = "See [x](https://e.org/a_(b))."
+    path.write_text(re.sub("misconception: .*", f"misconception: {link}", path.read_text("utf-8")), "utf-8")
+    (problem,) = load(root)[1]
+    assert "%28" in problem.mend and "%29" in problem.mend
+
+
 # ------------------------------------------------------------------------------------------------- numbers
 
 
@@ -267,6 +308,15 @@ def test_reading_in_haste_refuses_or_gives_what_careful_reading_gives(text: str)
     except (Refused, yaml.YAMLError):
         return  # it is read again with care
     assert str(quick) == str(_Builder(careful).document()) and careful.problems == []
+
+
+@pytest.mark.parametrize("number", [".nan", "-.INF", "0x" + "f" * 400, "1e999"])
+def test_a_number_that_python_cannot_hold_is_a_number(number: str, tmp_path: Path) -> None:
+    root = copy_good(tmp_path)
+    path = root / "glossary/teacher.yml"
+    path.write_text(path.read_text("utf-8").replace("severity: high", f"severity: {number}"), "utf-8")
+    (problem,) = load(root)[1]
+    assert problem.what.startswith(number[:80]) and problem.path == "severity"
 
 
 def test_good_files_are_read_in_haste() -> None:

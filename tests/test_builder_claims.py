@@ -115,7 +115,7 @@ def test_verdicts_are_in_words_and_best_supported_first() -> None:
     some = catalogue.claims["said-of-nothing"]
     claims = {f"c{i}": some.model_copy(update={"verdict": support}) for i, support in enumerate(reversed(Support))}
     page = render(replace(catalogue, claims=claims))["claims.md"]
-    verdicts = re.findall(r'^<p class="dp-verdict"><span class="dp-tag dp-tag--\w+">([^<]+)</span></p>$', page, re.M)
+    verdicts = re.findall(r'^<p class="dp-support"><span class="dp-tag dp-tag--\w+">([^<]+)</span></p>$', page, re.M)
     assert verdicts == ["supported", "supported under conditions", "not supported", "no source found"]
 
 

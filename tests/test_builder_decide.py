@@ -165,6 +165,25 @@ def test_the_band_holds_every_corner() -> None:
 
 
 @needs_node
+def test_a_long_prompt_has_the_rates_that_are_shown() -> None:
+    price = {"input": 1, "output": 2, "long": {"above": 100, "input": 3, "output": 4}}
+    rates = by_script(
+        "given.map(tokens => ratesOf(given_price, tokens))".replace("given_price", json.dumps(price)), [100, 101]
+    )
+    assert [(r["input"], r["output"]) for r in rates] == [(1, 2), (3, 4)]
+    script = (ASSETS / "calculator.js").read_text("utf-8")
+    assert "${rates.input}" in script and "${price.input}" not in script
+
+
+def test_every_number_that_can_be_typed_is_read_from_the_address() -> None:
+    (pattern,) = re.findall(r"/(\^-.*\$)/i\.test", (ASSETS / "address.js").read_text("utf-8"))
+    for text in ("48", "-2", "0.25", ".5", "1e6", "2.5E-3"):
+        assert re.fullmatch(pattern, text, re.I), text
+    for text in ("", ".", "e6", "1e", "x", "1 2"):
+        assert not re.fullmatch(pattern, text, re.I), text
+
+
+@needs_node
 def test_numbers_are_written_as_everywhere() -> None:
     draw = random.Random(1)
     values = [0, 1, 12.5, 999.4, 1234.5678, 1e-5, *(10 ** draw.uniform(-6, 8) for _ in range(200))]
@@ -312,6 +331,9 @@ def test_every_record_is_a_point_where_it_was_measured_and_a_row() -> None:
         assert page.count(f'href="{entry.href}"') == 2
     headings = ["Jacquard, 4 cores, 8 GiB", "Abacus <script>, 13 cores, 3.5 GiB"]
     assert [html.unescape(heading) for heading in re.findall(r"^## (.*)$", page, re.M)] == headings
+    for kind in ("region", "group"):  # screen readers list these by their names
+        labels = re.findall(rf'role="{kind}"[^>]* aria-label="([^"]*)"', page)
+        assert labels and len(labels) == len(set(labels))
 
 
 def test_records_of_other_teachers_are_drawn_beside_the_scale() -> None:
@@ -323,6 +345,16 @@ def test_records_of_other_teachers_are_drawn_beside_the_scale() -> None:
     strip = explorer.Axes(ResultsPage(catalogue, "results.md").entries).elsewhere
     assert sorted(p["x"] < strip for p in found.values()) == [False, True]
     assert ">not measured</text>" not in render(with_records(measured()))["results.md"]
+
+
+def test_many_records_of_other_teachers_leave_the_scale_its_place() -> None:
+    away = {"student": measured().record.serving["student"]}
+    catalogue = with_records(measured(), *(measured(name=f"away-{i}", serving=away) for i in range(40)))
+    entries = ResultsPage(catalogue, "results.md").entries
+    axes = explorer.Axes(entries)
+    assert axes.x(2) - axes.x(1) > 40
+    for entry, place in zip(entries, axes.places(entries), strict=True):
+        assert (explorer.LEFT < place < axes.elsewhere) == (entry.speedup is None)
 
 
 def test_every_real_record_leads_to_its_figures() -> None:
@@ -396,6 +428,7 @@ def test_odd_records_are_drawn_all_the_same() -> None:
 # ---------------------------------------------------------------------------------------------------- safety
 
 BOMB = '</td></title><script>alert(1)</script>"onfocus="alert(1)" [x](javascript:alert(1)) `<b>`'
+BOMB += " [x](https://e.org/onfocus=location=name//)"
 
 
 def hostile(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:

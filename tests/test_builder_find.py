@@ -265,6 +265,7 @@ def test_navigation_names_them() -> None:
 # ---------------------------------------------------------------------------------------------------- safety
 
 BOMB = '</td><script>alert(1)</script>"onfocus="alert(1)" [x](javascript:alert(1)) `<b>`'
+BOMB += " [x](https://e.org/onfocus=location=name//)"
 
 
 def hostile() -> Catalogue:

@@ -35,7 +35,10 @@ BOMBS = {
     "entities": "&lt;script&gt; &#60;img src=x&#62; &amp;lt; \\<b> \\u003cscript\\u003e %3Cscript%3E \\x3cb",
     "links": "[r]: javascript:x [r] <https://e.org> <a@e.org> [x](//e.org) [x](data:text/html,x) [x](vbscript:x) "
     '[x](JaVaScRiPt:x) [x](term:"onclick=x)',
+    "true links": "[x](https://e.org/onfocus=location=name//)",
 }
+LINK = [("href", "https://e.org/onfocus=location=name//")]
+"""The one thing of a bomb that may become an element."""
 ADDRESS = "https://e.org/a')](javascript:alert(1))`onclick=alert(1)`&quot;/"
 
 
@@ -50,11 +53,14 @@ class Skeleton(HTMLParser):
         self.elements: list[tuple[str, ...]] = []
         self.addresses: list[str] = []
         self.drawn: set[str] = set()
-        self.drawing = False
+        self.drawing = self.linked = False
         self.feed(html)
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.linked = self.linked or (tag == "a" and attrs == LINK)
+        if self.linked:
+            return
         if self.drawing:
             self.drawn |= {tag, *(name for name, _ in attrs)}
         else:
@@ -63,6 +69,9 @@ class Skeleton(HTMLParser):
         self.addresses += [value or "" for name, value in attrs if name in ("href", "src", "action", "srcset", "data")]
 
     def handle_endtag(self, tag: str) -> None:
+        if self.linked:
+            self.linked = tag != "a"
+            return
         self.drawing = self.drawing and tag != "svg"
         if not self.drawing:
             self.elements.append((f"/{tag}",))

@@ -103,6 +103,14 @@ def test_diagram_keeps_nothing_but_shapes_and_words() -> None:
     assert 'role="img"' in svg and "&quot;label&quot; &lt;b&gt;" in svg
 
 
+def test_diagram_errors_name_the_line_of_the_source() -> None:
+    source = "flowchart LR\n  %% a comment\n  A --> B\n  %%{init: {}}%%\n  B --> [["
+    assert [(error.line, error.what.split(":")[0]) for error in diagram.errors(source)] == [
+        (4, "`%%{` has no effect"),
+        (5, "Cannot parse node"),
+    ]
+
+
 def test_diagram_view_holds_every_corner() -> None:
     svg = diagram.svg("flowchart TD\n A --> B{A very wide question about it}", "d", "x")
     left, _, width, _ = map(float, re.search(r'viewBox="([^"]+)"', svg)[1].split())
@@ -137,6 +145,13 @@ def test_diagram_view_holds_every_corner() -> None:
 def test_figures(path: str, form: str | None, text: str) -> None:
     figures.check_path(path)
     assert figures.write(figures.read(make_record(), path), form) == text
+
+
+@pytest.mark.parametrize("path", ["speedup", "memory_ratio"])
+def test_what_was_not_measured_is_no_figure(path: str) -> None:
+    away = make_record(serving={"student": make_record().serving["student"]})
+    with pytest.raises(figures.FigureError, match=f"^the record has no {path}"):
+        figures.read(away, path)
 
 
 @pytest.mark.parametrize(

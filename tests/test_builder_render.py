@@ -15,7 +15,7 @@ import pytest
 from builder_samples import GOOD, ROOT, load, load_hostile, measured
 
 from builder.load import Catalogue, Measured
-from builder.models import Citation, Pattern, Term
+from builder.models import Citation, Line, Pattern, Term
 from builder.render import navigation, render
 from implementations.registry import PLATFORMS, RECIPES
 
@@ -222,6 +222,29 @@ def test_citations_lead_to_references() -> None:
             if path.endswith(".md"):
                 cited = set(re.findall(r'href="#(ref-\w+)"', page))
                 assert cited <= set(re.findall(r'<a id="(ref-\w+)">', page)), path
+
+
+def test_a_text_shown_elsewhere_has_its_figures_and_its_citations() -> None:
+    catalogue = load(GOOD)[0]
+    pattern, term = catalogue.patterns["sequence-level"], catalogue.terms["student"]
+    (key, *_) = catalogue.references
+    text = Line(f"It is [[record: speedup | times]] as fast [@{key}, sec. 9].")
+    good = pattern.tradeoffs.advantages[0].model_copy(update={"text": text})
+    tradeoffs = pattern.tradeoffs.model_copy(update={"advantages": [good]})
+    pattern = pattern.model_copy(update={"summary": text, "tradeoffs": tradeoffs})
+    term = term.model_copy(update={"short": Line(f"A model [@{key}, sec. 9].")})
+    catalogue = replace(
+        catalogue,
+        records=[measured()],
+        patterns={"sequence-level": pattern},
+        terms={**catalogue.terms, "student": term},
+    )
+    pages = render(catalogue)
+    for path, many in {"index.md": 1, "compare.md": 2, "patterns/index.md": 1}.items():
+        assert pages[path].count(">7.3×</span> as fast") == many, path
+    for path in ("index.md", "compare.md", "patterns/index.md", "glossary/index.md"):
+        assert f'references.html#{key}">' in pages[path] and "#ref-" not in pages[path], path
+    assert f'<a id="{key}"></a>' in pages["references.md"]
 
 
 def test_alike_references_get_letters() -> None:

@@ -323,6 +323,14 @@ def test_render_into_a_file_is_refused(tmp_path: Path) -> None:
     assert "cannot be written" in err and "Traceback" not in err
 
 
+def test_render_into_the_project_itself_is_refused(tmp_path: Path) -> None:
+    root = copy_good(tmp_path)
+    (root / "mkdocs.yml").write_text("site_name: x\n", "utf-8")
+    code, _, err = run("render", root, "--root", root)
+    assert code == 2 and "inherits from itself; choose another" in err
+    assert (root / "mkdocs.yml").read_text("utf-8") == "site_name: x\n"
+
+
 def test_build_without_settings(tmp_path: Path) -> None:
     code, _, err = run("build", "--root", copy_good(tmp_path))
     assert code == 2

@@ -215,7 +215,9 @@ def test_a_preview_makes_an_archive_when_it_is_asked_for():
         return [b"not here"]
 
     said: list[tuple[str, list]] = []
-    served = on_demand(app, cells(real_catalogue()), "/under/")
+    found: dict[str, tuple[str, str]] = {}
+    served = on_demand(app, lambda: found, "/under/")
+    found |= cells(real_catalogue())  # a pattern may be added while the site is served
     [content] = served({"PATH_INFO": "/under/downloads/on-policy-local.zip"}, lambda *given: said.append(given))
     assert content == archive("on-policy", "local")
     assert served({"PATH_INFO": "/under/downloads/none-local.zip"}, lambda *given: said.append(given)) == [b"not here"]
@@ -230,6 +232,10 @@ def test_what_the_downloads_need_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "psutil", None)
     with pytest.raises(InputError, match=r"psutil is not installed, and the downloads need it; run: pip install"):
         archive("sequence-level", "local")
+    said: list[str] = []
+    served = on_demand(lambda *_: [], lambda: {"x.zip": ("sequence-level", "local")}, "/")
+    [told] = served({"PATH_INFO": "/x.zip"}, lambda status, _: said.append(status))
+    assert said == ["500 Internal Server Error"] and told.startswith(b"psutil is not installed")
 
 
 def test_the_builder_starts_without_torch_and_without_the_copy():

@@ -14,7 +14,6 @@ from implementations.registry import PLATFORMS, RECIPES, CellStatus, Platform, S
 from .. import data, diagram, find
 from ..data import status
 from ..models import Pattern, PatternStatus, Tradeoff
-from ..prose import Cite
 from ..results import Results
 from .page import ADDRESS, SIGNALS, Page, enumerated, front_matter
 
@@ -30,11 +29,6 @@ class FindPage(Page):
             return [{"href": self.to(data.CRITERIA), "type": "application/json", "title": "The criteria as JSON"}]
         return super().alternates()
 
-    def address(self, path: str) -> Markup:
-        """The relative address of a page as the browser asks for it."""
-        page, hash_, anchor = path.partition("#")
-        return Markup(f"{self.to(page).removesuffix('.md')}.html{hash_}{anchor}")
-
     def link(self, label: str, target: str) -> str:
         kind, _, rest = target.partition(":")
         if kind == "term" and rest in self.catalogue.terms:
@@ -47,10 +41,6 @@ class FindPage(Page):
 
     def tooltip(self, term: str) -> str:
         return f" title={super().tooltip(term).strip()}"
-
-    def cite(self, node: Cite) -> str:
-        address = self.address("references.md")
-        return super().cite(node).replace('href="#ref-', f'href="{address}#')
 
     # -- criteria
 

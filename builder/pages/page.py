@@ -7,7 +7,8 @@ import json
 import posixpath
 import re
 from collections.abc import Callable, Iterator
-from functools import cache
+from copy import copy
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -85,9 +86,24 @@ class Page(Writer):
         """A line that begins with a capital, for headings and lists."""
         return self.text(text[:1].upper() + text[1:])
 
+    def words(self, text: str) -> Markup:
+        """The words alone, for an attribute, in which a link would be markup."""
+        return Markup(escape(plain(text)))
+
     def to(self, path: str) -> Markup:
         """The relative address of another page or file."""
         return _relative(path, posixpath.dirname(self.path))
+
+    def address(self, path: str) -> Markup:
+        """The relative address of a page as the browser asks for it."""
+        page, hash_, anchor = path.partition("#")
+        return Markup(f"{self.to(page).removesuffix('.md')}.html{hash_}{anchor}")
+
+    def quoted(self, pattern: Pattern, text: str) -> Markup:
+        """A text of a pattern on another page than its own, with the figures of the record that it quotes."""
+        page = copy(self)
+        page.first = self.headline(pattern.slug)
+        return page.text(text)
 
     def link(self, label: str, target: str) -> str:
         kind, _, rest = target.partition(":")
@@ -106,7 +122,9 @@ class Page(Writer):
     def cite(self, node: Cite) -> str:
         def one(key: str, locator: str | None) -> str:
             label = escape(self.labels.get(key, key) + (f", {locator}" if locator else ""))
-            return f'<a class="dp-cite" href="#ref-{escape(key)}">{label}</a>'
+            here = key in self.listed
+            address = f"#ref-{escape(key)}" if here else f"{self.address('references.md')}#{escape(key)}"
+            return f'<a class="dp-cite" href="{address}">{label}</a>'
 
         return '<span class="dp-cites">' + " ".join(one(*work) for work in node.works) + "</span>"
 
@@ -161,6 +179,14 @@ class Page(Writer):
         return linked_data.glossary(self.catalogue) if self.path == "glossary/index.md" else None
 
     # -- references
+
+    def works(self) -> list[tuple[str, str | None, str | None]]:
+        """The works that the page lists at its end: key, the place in it, a note."""
+        return []
+
+    @cached_property
+    def listed(self) -> set[str]:
+        return {key for key, _, _ in self.works()}
 
     @property
     def labels(self) -> dict[str, str]:

@@ -10,7 +10,7 @@ function keepInAddress(form, show) {
   for (const field of form.elements) {
     const values = given.getAll(field.name)
     if (field.type === "radio" || field.type === "checkbox") field.checked ||= values.includes(field.value)
-    else if (field.type === "number") field.value = values.find(value => /^-?\d+(\.\d+)?$/.test(value)) ?? field.value
+    else if (field.type === "number") field.value = values.find(value => /^-?(\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?$/i.test(value)) ?? field.value
     else if ([...field.options ?? []].some(option => option.value === values[0])) field.value = values[0]
   }
   const update = () => {

@@ -33,8 +33,8 @@
       element("span", `dp-mark dp-mark--${MARKS[decision]}`, decision))
   }
 
-  /** Where the price comes from, and why it may be wrong today. */
-  const source = price => {
+  /** The rates that count, where they come from, and why they may be wrong today. */
+  const source = (price, rates) => {
     if (!price.source) return at("dp-price").replaceChildren("A price of your own.")
     const link = element("a", "", "its source")
     link.href = price.source
@@ -43,7 +43,7 @@
     const over = price.until && Date.parse(price.until) + 86_400_000 < Date.now()
       ? `It was promised until ${price.until} only. ` : ""
     at("dp-price").replaceChildren(
-      `$${price.input} and $${price.output} per million tokens, read at `, link, ` on ${price.read}. `, old, over, price.note)
+      `$${rates.input} and $${rates.output} per million tokens, read at `, link, ` on ${price.read}. `, old, over, price.note)
   }
 
   const tables = (one, off, months) => {
@@ -158,7 +158,7 @@
     const off = Object.fromEntries(["price", "volume", "serving"].map(name => [name, number(`${name}_off`) / 100]))
     const months = monthsOf(one), band = bandOf(one, off), accepted = number("payback_months")
     answer(months, band, accepted)
-    source(price)
+    source(price, ratesOf(price, number("prompt_tokens")))
     tables(one, off, months)
     plot(one, off, months, band, accepted)
     command.textContent = told(given)

@@ -1,9 +1,14 @@
-/* When a student has paid for itself, by the formula of `distill check`: implementations/checks/payback.py.
+/* When a student has paid for itself, by the formula of `distill check`: implementations/checks/break_even.py.
    tests/test_builder_decide.py holds the two against each other. */
 
-/** US dollars of one answer. `price` is an entry of prices.json: dollars for a million tokens. */
+/** Dollars for a million tokens, read and written, of an entry of prices.json: long prompts may have rates of their own. */
+function ratesOf(price, promptTokens) {
+  return price.long && promptTokens > price.long.above ? price.long : price
+}
+
+/** US dollars of one answer. `price` is an entry of prices.json. */
 function priceOf(price, promptTokens, completionTokens) {
-  const rates = price.long && promptTokens > price.long.above ? price.long : price
+  const rates = ratesOf(price, promptTokens)
   return (promptTokens * rates.input + completionTokens * rates.output) / 1e6
 }
 
