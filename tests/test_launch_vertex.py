@@ -202,7 +202,8 @@ def test_of_a_committee_models_go_along_and_claude_is_asked_here(serve, source, 
     [request] = requests(machines.server)
     [pool] = request["jobSpec"]["workerPoolSpecs"]
     expected = ["run", "multi-teacher", "--teacher", claude, "--teacher", f"local:inputs/teacher/{tiny.name}"]
-    expected += ["--teacher", f"local:inputs/teacher1/{tiny.name}", "--answered", claude, "--student", "2"]
+    expected += ["--teacher", f"local:inputs/teacher1/{tiny.name}"]
+    expected += ["--answered", f"{claude}@{asked.url.removeprefix('http://')}", "--student", "2"]
     assert pool["containerSpec"]["args"][1:] == [*expected, "--seed", "0", "--smoke", "--skip-empty"]
     assert KEY.encode() not in json.dumps(request).encode() + b"".join(api(machines.server).files.values())
     [folder] = (tmp_path / "work").glob("multi-teacher-*-vertex-*")
