@@ -80,7 +80,7 @@ def change(path: Path, page: str, number: int) -> float:
     word = f"Changed-{time.monotonic_ns()}"
     text = path.read_text("utf-8")
     field = "misconception" if path.parent.name == "glossary" else "explanation"
-    text = re.sub(r"\n*Changed-\S+", "", text)
+    text = re.sub(r"^ *Changed-\S+ is here\.\n", "", text, flags=re.M)
     changed = re.sub(rf"^( *{field}: [|>]-\n( +))", rf"\g<1>{word} is here.\n\g<2>", text, count=1, flags=re.M)
     assert changed != text, f"{path} has no block {field}"
     old = urlopen(page).read().decode()
