@@ -22,7 +22,7 @@ Open = Callable[..., Page]
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    if not CHROMIUM:
+    if not CHROMIUM:  # no package of Python's brings one; where none can be installed, the other tests still say much
         pytest.skip("no Chromium is installed, so no page is opened in one; on Debian: apt-get install chromium")
     with sync_playwright() as driver:
         browser = driver.chromium.launch(
