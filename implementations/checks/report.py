@@ -178,28 +178,14 @@ def _temperature(case: Case, stages: Stages) -> list[Check]:
     recipe = RECIPES.get(case.pattern)
     if recipe is None or recipe.needs is not Signal.LOGITS or not (case.platform == "local" or case.assistant):
         return []
+    what, mend = "not measured", "the same command with --measure loads the weights and reads the references with them"
     if not case.assistant and case.model and encoder.classifies(case.model):
-        return [
-            Check(
-                name="temperature",
-                title="Temperature",
-                decision=Decision.UNSURE,
-                what="not measured: the teacher is a classifier, and only a temperature of text is measured here",
-                source="",
-                mend="a run holds its student against one that learnt the labels alone, without probabilities",
-            )
-        ]
-    if case.measure:
+        what = "not measured: the teacher is a classifier, and only a temperature of text is measured here"
+        mend = "a run holds its student against one that learnt the labels alone, without probabilities"
+    elif case.measure:
         from .temperature import temperature
 
         return [temperature(case, stages)]
     return [
-        Check(
-            name="temperature",
-            title="Temperature",
-            decision=Decision.UNSURE,
-            what="not measured",
-            source="",
-            mend="the same command with --measure loads the weights and reads the references with them",
-        )
+        Check(name="temperature", title="Temperature", decision=Decision.UNSURE, what=what, source="", mend=mend),
     ]
