@@ -85,7 +85,7 @@ def ours(source: str | None, device: str) -> dict:
     def watched(model, tokenizer, rows, config, folder, on_step, teacher, signals, vocabulary):
         before.append(memory(device))
         live = teacher.model if teacher else None
-        timed(parts, objective, "last_hidden", lambda model, *_: "teacher" if model is live else "student forward")
+        timed(parts, objective, "hidden_states", lambda model, *_: "teacher" if model is live else "student forward")
         timed(parts, objective, "head_loss", lambda *_: "head and loss")
         timed(parts, collate.RightPadding, "__call__", lambda *_: "collate and decode")
         return whole(model, tokenizer, rows, config, folder, on_step, teacher, signals, vocabulary)

@@ -20,7 +20,7 @@ STEPS = 12
 
 def measure(keep: bool) -> dict[str, float]:
     """Seconds of a step, the first two left out, and MiB, in this process."""
-    from implementations.evaluation.serving import _peak_resident_mib
+    from implementations.evaluation.serving import peak_resident_mib
     from implementations.recipes.arms import STUDENT_LAYERS
     from implementations.tasks.clinical_summary import ClinicalSummary
     from implementations.tasks.task import Sizes
@@ -43,7 +43,7 @@ def measure(keep: bool) -> dict[str, float]:
         config = TrainConfig(steps=STEPS, learning_rate=1e-3)
         trainer.train(student, tokenizer, rows, config, Path(scratch), lambda _: times.append(time.perf_counter()))
     seconds = [b - a for a, b in pairwise(times)][2:]
-    return {"seconds": statistics.median(seconds), "mib": _peak_resident_mib()}
+    return {"seconds": statistics.median(seconds), "mib": peak_resident_mib()}
 
 
 def main() -> None:

@@ -85,7 +85,8 @@ Student = Annotated[
     str | None,
     typer.Option(
         help="How many layers to keep of the teacher (of the embedded model, if the teacher is elsewhere), or the "
-        "folder of a local model, or encoder: one that classifies, 2 layers of it if the teacher is one too. "
+        "folder of a local model, or encoder: one that classifies (encoder:2 is two layers of it, which is also what "
+        "is kept of a teacher that is one). "
         "(default: 10; 2 with --smoke)"
     ),
 ]

@@ -233,7 +233,14 @@ RECIPES: dict[str, Recipe] = {
     )
 }
 
-LABELLED = ("implementations/tasks/labelled.py",)  # the tasks whose answer is one word
+# The tasks whose answer is one word, which a classifier can give too.
+LABELLED = (
+    "implementations/tasks/labelled.py",
+    "implementations/teachers/encoder.py",
+    "implementations/teachers/classifier.py",
+    "implementations/transfer/classifier.py",
+    "implementations/transfer/losses/classification.py",
+)
 
 TASKS: dict[str, BuiltIn] = {
     t.slug: t

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from transformers import AutoConfig
 from . import privacy
 from . import record as records
 from .errors import InputError, disk_errors
-from .evaluation import classifying, environment, serving
+from .evaluation import environment, serving
 from .evaluation.cascade import measure as measure_cascade
 from .evaluation.measure import Added, Scoreboard, verdict
 from .options import Options
@@ -43,7 +42,6 @@ from .transfer.device import compute_dtype, pick_device
 from .transfer.job import shared_vocabulary
 from .workspace import Workspace
 
-SERVING_BATCH, RECORD_SERVING_BATCH = 24, 48  # answers timed at once
 SMOKE_LAYERS = "2"
 
 
@@ -122,7 +120,7 @@ def _execute(
         seeds=plan.seeds,
         teacher_training=plan.teacher_training,
         student_training=plan.student_training,
-        choose_rates=plan.choose_rates,
+        rates=plan.rates,
         skip_empty=options.skip_empty,
         keep_truncated=options.smoke,
     )
@@ -201,8 +199,9 @@ def _classifier(spec: str, option: str, work: Workspace, task: Task) -> tuple[Pa
     Raises InputError where the answers of the task are no labels, or not the classifier's.
     """
     labels, spec = encoder.labels_of(task), spec.removeprefix("local:")
-    if spec == encoder.SPEC:
-        return work.classifier(encoder.unpack(work.root, work.stages), labels), encoder.NAME
+    if encoder.is_encoder(spec):
+        whole, layers = work.classifier(encoder.unpack(work.root, work.stages), labels), spec.partition(":")[2]
+        return (work.cut(whole, int(layers)), _kept(encoder.NAME, layers)) if layers else (whole, encoder.NAME)
     folder = Path(spec)
     name = folder.resolve().name
     if encoder.kind(folder) == "encoder":
@@ -257,12 +256,16 @@ def _student(options: Options, work: Workspace, task: Task, base: Path | None, b
         return path, path.resolve().name
     base = base or embedded.unpack(work.root, work.stages)
     try:
-        return work.cut(base, int(spec)), f"{base_name}, {spec} layers kept"
+        return work.cut(base, int(spec)), _kept(base_name, spec)
     except AttributeError as error:
         raise InputError(
             f"--student {spec}: layers can be cut from models built like Llama, which {base} is not; give --student "
             "the folder of a smaller model"
         ) from error
+
+
+def _kept(name: str, layers: str) -> str:
+    return f"{name}, {layers} layers kept"
 
 
 def _check_fit(pattern: str, start: Path, base: Path | None) -> None:
@@ -304,7 +307,7 @@ def _serving(
     models = {"teacher": outcome.teacher, "student": outcome.student}
     request = {
         "instruction": task.instruction,
-        "prompts": [item.prompt for item in items[: RECORD_SERVING_BATCH if plan.choose_rates else SERVING_BATCH]],
+        "prompts": [item.prompt for item in items[: plan.serving_batch]],
         "limit": task.max_new_tokens,
         "latency_n": plan.latency_n,
         "device": work.device,
@@ -327,18 +330,17 @@ def _time(work: Workspace, name: str, model: Path, request: dict, alone: bool) -
     started = time.monotonic()
     with work.stages.stage(f"Time the {name}", serving.steps(request["prompts"], request["latency_n"])) as advance:
         done = count(1)
-        module = classifying if encoder.kind(model) else serving
-        measure = partial(_measure_alone, module.__name__) if alone else module.measure
+        measure = _measure_alone if alone else serving.measure
         taken = measure(model, **request, on_answer=lambda: advance(next(done)))
     return {"serving": taken.model_dump(), "seconds": time.monotonic() - started}
 
 
-def _measure_alone(module: str, model: Path, on_answer: Callable[[], None], **request: object) -> Serving:
-    """``measure`` of ``module`` in a process of its own. Raises InputError when that fails."""
+def _measure_alone(model: Path, on_answer: Callable[[], None], **request: object) -> Serving:
+    """`serving.measure` in a process of its own. Raises InputError when that fails."""
     with tempfile.TemporaryDirectory() as scratch:
         question = Path(scratch) / "request.json"
         question.write_text(json.dumps(request), "utf-8")
-        command = [sys.executable, "-m", module, str(question), str(model.resolve())]
+        command = [sys.executable, "-m", serving.__name__, str(question), str(model.resolve())]
         # In a session of its own, so that an interrupt ends this process and this process ends that one, quietly.
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, text=True, cwd=records.ROOT, start_new_session=True

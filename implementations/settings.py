@@ -17,6 +17,7 @@ from .teachers import encoder
 from .transfer.config import TrainConfig
 
 LATENCY_N, RECORD_LATENCY_N = 6, 30  # answers timed at batch 1
+SERVING_BATCH, RECORD_SERVING_BATCH = 24, 48  # answers timed at once
 RECORD_SEEDS = 3
 SMOKE_TOKENS = 8
 EVERYTHING = 10**9  # of the user's own rows
@@ -33,18 +34,20 @@ class Plan:
     seeds: list[int]
     teacher_training: TrainConfig
     student_training: TrainConfig
-    choose_rates: bool
+    rates: tuple[float, ...]
     latency_n: int
+    serving_batch: int
     smoke: bool
 
 
 def make_plan(options: Options, task: Task) -> Plan:
     """The story's settings; shrunk for --smoke, widened for --record, and as large as the user's own data."""
     sizes, teacher, student = arms.SIZES, arms.TEACHER_TRAINING, arms.STUDENT_TRAINING
+    rates = arms.LEARNING_RATES
     if encoder.classifies(options.teacher):
         teacher = encoder.TEACHER_TRAINING
     if encoder.student_classifies(options):
-        sizes, student = encoder.SIZES, encoder.STUDENT_TRAINING
+        sizes, student, rates = encoder.SIZES, encoder.STUDENT_TRAINING, encoder.LEARNING_RATES
     if options.smoke:
         sizes, teacher, student = (
             arms.SMOKE_SIZES,
@@ -67,8 +70,9 @@ def make_plan(options: Options, task: Task) -> Plan:
         seeds=list(range(options.seed, options.seed + how_many)),
         teacher_training=teacher,
         student_training=student,
-        choose_rates=options.record,
+        rates=rates if options.record else (),
         latency_n=1 if options.smoke else RECORD_LATENCY_N if options.record else LATENCY_N,
+        serving_batch=RECORD_SERVING_BATCH if options.record else SERVING_BATCH,
         smoke=options.smoke,
     )
 

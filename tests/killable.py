@@ -47,7 +47,7 @@ def main() -> None:
         seeds=[0],
         teacher_training=steps,
         student_training=steps,
-        choose_rates=False,
+        rates=(),
         skip_empty=False,
         keep_truncated=True,
     )

@@ -13,7 +13,7 @@ from commands import distill
 from rich.console import Console
 
 from implementations.errors import InputError
-from implementations.evaluation import classifying
+from implementations.evaluation import serving
 from implementations.progress import Stages
 from implementations.record import ArmKind, load
 from implementations.teachers import encoder
@@ -186,9 +186,9 @@ def test_answers_without_a_label_are_left_out_and_said(tiny_encoder, tmp_path):
 def test_timing(tiny_encoder, work):
     start, answers = work.classifier(tiny_encoder, LABELS), []
     prompts = [text for text, _ in messages(6, 4)]
-    found = classifying.measure(start, "", prompts, 8, 3, "cpu", lambda: answers.append(1))
+    found = serving.measure(start, "", prompts, 8, 3, "cpu", lambda: answers.append(1))
     assert found.latency_n == 3 and found.batch == 6 and 0 < found.latency_p50_s <= found.latency_p95_s
-    assert len(answers) == classifying.WARM_UP + 3 + 1
+    assert len(answers) == serving.WARM_UP + 3 + 1
 
 
 @pytest.fixture
@@ -219,6 +219,17 @@ def test_own_prompts_end_to_end(pattern, tiny_encoder, prompts, tmp_path, monkey
     assert record.serving["student"].latency_p50_s > 0
     assert distill(monkeypatch, "export", runs / "latest", "--to", "gguf") == 2
     assert "the student is a classifier" in " ".join(capfd.readouterr().err.split())
+
+
+def test_some_layers_of_the_encoder(tiny_encoder, prompts, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(encoder, "unpack", lambda workdir, stages: tiny_encoder)
+    runs = tmp_path / "runs"
+    common = ("run", "sequence-level", "--prompts", prompts, "--teacher", "local:encoder", "--workdir", runs, "--smoke")
+    assert distill(monkeypatch, *common, "--student", "encoder:3") == 0
+    student = load(runs / "latest" / "record.json").student
+    assert student.layers == 3 and student.name == f"{encoder.NAME}, 3 layers kept"
+    assert distill(monkeypatch, *common, "--student", "encoder:9") == 2
+    assert "--student: " in capfd.readouterr().err
 
 
 def test_a_model_that_writes_teaches_a_classifier(tiny, tiny_encoder, prompts, tmp_path, monkeypatch, capfd):

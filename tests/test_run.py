@@ -89,7 +89,7 @@ def test_local_cell(pattern, tiny, tmp_path):
     work = Workspace(tmp_path, "test", Stages(Console(quiet=True)), "cpu")
     setup = Setup(
         work=work, task=story(pattern), teacher=work.model(tiny, "tiny"), base=tiny, start=work.cut(tiny, 2),
-        sizes=Sizes(8, 0, 24, 4, 2), seeds=[0], teacher_training=steps, student_training=steps, choose_rates=False,
+        sizes=Sizes(8, 0, 24, 4, 2), seeds=[0], teacher_training=steps, student_training=steps, rates=(),
         skip_empty=True, keep_truncated=True,
     )  # fmt: skip
     outcome = import_module(RECIPES[pattern].module).run(setup)

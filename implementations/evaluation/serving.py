@@ -16,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..record import Serving
+from ..teachers.encoder import kind
+from ..transfer.device import pick_device
 
 WARM_UP = 1  # answers that are not counted
 
@@ -34,28 +36,27 @@ def measure(
     device: str,
     on_answer: Callable[[], None] = lambda: None,
 ) -> Serving:
-    """Whole-answer latency of ``latency_n`` prompts at batch 1, then one batch of all ``prompts``."""
+    """Whole-answer latency of ``latency_n`` prompts at batch 1, then one batch of all ``prompts``.
+
+    A classifier's answer is one label and counts as one token; it has no use for ``instruction`` and ``limit``.
+    """
     import numpy as np
     import torch
 
-    from ..teachers.local import load
-    from ..transfer.generate import generate
-
-    model, tokenizer = load(folder, device)
+    on_gpu = pick_device(device).type == "cuda"
+    ask = _classifier(folder, device) if kind(folder) == "classifier" else _writer(folder, instruction, limit, device)
 
     def answer(some: list[str]) -> tuple[float, int]:
         started = time.perf_counter()
-        done = [g for group in generate(model, tokenizer, instruction, some, limit, len(some)) for g in group]
-        if model.device.type == "cuda":
+        tokens = ask(some)
+        if on_gpu:
             torch.cuda.synchronize()
         seconds = time.perf_counter() - started
         on_answer()
-        return seconds, sum(g.completion_tokens for g in done)
+        return seconds, tokens
 
     seconds = [answer([prompt])[0] for prompt in prompts[: latency_n + WARM_UP]][WARM_UP:]
     batch_seconds, tokens = answer(prompts)
-    on_gpu = model.device.type == "cuda"
-    peak = torch.cuda.max_memory_allocated() / 2**20 if on_gpu else _peak_resident_mib()
     p50, p95 = np.percentile(seconds, [50, 95])
     return Serving(
         latency_p50_s=p50,
@@ -63,11 +64,33 @@ def measure(
         latency_n=len(seconds),
         tokens_per_s=tokens / batch_seconds,
         batch=len(prompts),
-        peak_memory_mib=peak,
+        peak_memory_mib=torch.cuda.max_memory_allocated() / 2**20 if on_gpu else peak_resident_mib(),
     )
 
 
-def _peak_resident_mib() -> float:
+def _writer(folder: Path, instruction: str, limit: int, device: str) -> Callable[[list[str]], int]:
+    """What answers a batch of prompts, and says how many tokens it wrote."""
+    from ..teachers.local import load
+    from ..transfer.generate import generate
+
+    model, tokenizer = load(folder, device)
+
+    def ask(some: list[str]) -> int:
+        groups = generate(model, tokenizer, instruction, some, limit, len(some))
+        return sum(written.completion_tokens for group in groups for written in group)
+
+    return ask
+
+
+def _classifier(folder: Path, device: str) -> Callable[[list[str]], int]:
+    """What labels a batch of prompts, and says how many labels it gave."""
+    from ..transfer.classifier import classify, load
+
+    model, tokenizer = load(folder, device)
+    return lambda some: sum(len(indices) for indices, _, _ in classify(model, tokenizer, some, len(some)))
+
+
+def peak_resident_mib() -> float:
     """The most memory this process ever held. Linux counts a parent's peak into a child's getrusage, so not that."""
     status = Path("/proc/self/status")
     if status.exists():

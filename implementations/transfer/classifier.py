@@ -191,10 +191,10 @@ def _train(
         return batch | ({"given": torch.stack([row["given"] for row in some])} if "given" in some[0] else {})
 
     objective = ClassObjective(config.loss)
-    arguments = trainer._arguments(config, folder, model.device)
+    arguments = trainer.training_arguments(config, folder, model.device)
     arguments.per_device_train_batch_size = config.batch
     order = trainer.schedule([len(row["input_ids"]) for row in rows], config)
-    watch = trainer._Watch(objective, config.checkpoint_seconds, on_step)
+    watch = trainer.Watch(objective, config.checkpoint_seconds, on_step)
     with learning(model, objective):
         training = trainer.DistillationTrainer(
             objective,
@@ -206,6 +206,6 @@ def _train(
             callbacks=[watch],
         )
         training.remove_callback(PrinterCallback)
-        training.train(resume_from_checkpoint=trainer._last_whole_checkpoint(folder))
+        training.train(resume_from_checkpoint=trainer.last_whole_checkpoint(folder))
     trainer.save(training.accelerator.unwrap_model(training.model), tokenizer, folder / "model")
-    return trainer._finish(training, rows, config, watch.seconds, folder)
+    return trainer.finish(training, rows, config, watch.seconds, folder)

@@ -91,7 +91,7 @@ def schedule(lengths: Sequence[int], config: TrainConfig) -> list[int]:
     return ordered[:wanted]
 
 
-class _Watch(TrainerCallback):
+class Watch(TrainerCallback):
     """Reports steps, counts seconds across restarts, asks for a checkpoint by the clock, and keeps what is logged.
 
     A log of the Trainer's makes the host wait for the device, so on a GPU it comes every ``LOG_STEPS`` steps; every
@@ -174,7 +174,7 @@ def train(
     wanted, live = config.loss.features, teacher.model if teacher else None
     features = hidden_state_loss(wanted, model, live) if wanted and live else None
     objective = Objective(config.loss, teacher, vocabulary, features)
-    arguments = _arguments(config, folder, device)
+    arguments = training_arguments(config, folder, device)
     if config.batch % arguments.world_size:
         raise InputError(
             f"a batch of {config.batch} rows cannot be shared by {arguments.world_size} processes; start a number of "
@@ -183,7 +183,7 @@ def train(
     arguments.per_device_train_batch_size = config.batch // arguments.world_size
     order = schedule([len(row.input_ids) for row in rows], config)
     writer = Writer(model, tokenizer, rows, order, config) if config.loss.on_policy else None
-    watch = _Watch(objective, config.checkpoint_seconds, on_step, writer)
+    watch = Watch(objective, config.checkpoint_seconds, on_step, writer)
     with learning(model, objective):
         trainer = DistillationTrainer(
             objective,
@@ -198,15 +198,15 @@ def train(
         trainer.remove_callback(PrinterCallback)  # the curve keeps what it would print
         if writer and (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
             raise InputError(ONE_PIECE)
-        trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder))
+        trainer.train(resume_from_checkpoint=last_whole_checkpoint(folder))
         weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # whole, also where processes hold shards
     weights = {name: value for name, value in weights.items() if not name.startswith(f"{PROJECTIONS}.")}
     if trainer.is_world_process_zero():
         save(trainer.accelerator.unwrap_model(trainer.model), tokenizer, folder / "model", weights)
-    return _finish(trainer, rows, config, watch.seconds, folder)
+    return finish(trainer, rows, config, watch.seconds, folder)
 
 
-def _arguments(config: TrainConfig, folder: Path, device: torch.device) -> TrainingArguments:
+def training_arguments(config: TrainConfig, folder: Path, device: torch.device) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder),
         max_steps=config.steps,
@@ -221,14 +221,14 @@ def _arguments(config: TrainConfig, folder: Path, device: torch.device) -> Train
         logging_steps=1 if device.type == "cpu" else LOG_STEPS,
         logging_first_step=True,
         logging_nan_inf_filter=False,  # a NaN is to be seen, and looking for it would wait for the device
-        save_strategy="no",  # _Watch asks by the clock instead
+        save_strategy="no",  # Watch asks by the clock instead
         save_total_limit=1,
         disable_tqdm=True,
         report_to="none",
     )
 
 
-def _finish(trainer: Trainer, rows: list[Row], config: TrainConfig, seconds: float, folder: Path) -> Curve:
+def finish(trainer: Trainer, rows: list[Row], config: TrainConfig, seconds: float, folder: Path) -> Curve:
     """The curve, written last: a folder that has it holds a whole training. Checkpoints have done their service."""
     logged = [entry for entry in trainer.state.log_history if "loss" in entry]
     curve = Curve(
@@ -261,7 +261,7 @@ def _terms(logged: list[dict]) -> dict[str, dict[int, float]]:
     return found if found.keys() - {"cross_entropy"} else {}
 
 
-def _last_whole_checkpoint(folder: Path) -> str | None:
+def last_whole_checkpoint(folder: Path) -> str | None:
     """The newest checkpoint whose last-written file is complete; a kill may leave a half-written newer one."""
     for path in sorted(folder.glob("checkpoint-*"), key=lambda p: -int(p.name.rpartition("-")[2])):
         try:
