@@ -10,20 +10,25 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
+
+if TYPE_CHECKING:  # conftest loads this, and the tests of the engine run where there is no Playwright
+    from playwright.sync_api import Browser, Locator, Page
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SWITCHES = "--disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update"
 DESKTOP, PHONE, ZOOMED = (1280, 800), (390, 844), (320, 640)  # the last is a desktop at 400%
-Open = Callable[..., Page]
+Open = Callable[..., "Page"]
 
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
     if not CHROMIUM:  # no package of Python's brings one; where none can be installed, the other tests still say much
         pytest.skip("no Chromium is installed, so no page is opened in one; on Debian: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as driver:
         browser = driver.chromium.launch(
             executable_path=CHROMIUM, chromium_sandbox=False, args=[*SWITCHES.split(), "--disable-sync"]
