@@ -216,6 +216,7 @@ def training_arguments(config: TrainConfig, folder: Path, device: torch.device) 
         seed=config.seed,
         use_cpu=device.type == "cpu",
         bf16=compute_dtype(device) == torch.bfloat16,
+        accelerator_config={"non_blocking": True},  # else the host waits for the device to take the next batch
         train_sampling_strategy="sequential",  # `schedule` has drawn the order, so a resumed run keeps to it
         remove_unused_columns=False,
         logging_steps=1 if device.type == "cpu" else LOG_STEPS,
