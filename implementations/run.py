@@ -94,6 +94,7 @@ def _execute(
         "student": work.identity(start),
         "base": work.identity(base) if base else None,
         "plan": asdict(plan),
+        "device": pick_device(options.device).type,
         "dtype": dtype,
         "redact": options.redact,
     }

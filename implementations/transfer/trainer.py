@@ -114,6 +114,10 @@ class Watch(TrainerCallback):
         self.objective.measure_norms = state.global_step % NORM_STEPS == 0 and self.objective.loss.needs_teacher
 
     def on_step_end(self, args, state, control, **_):
+        if state.global_step == state.max_steps:
+            control.should_log = True
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()  # what the host has asked for is not yet done
         last, self.now = self.now, time.monotonic()
         self.seconds += self.now - last
         self.on_step(state.global_step)
