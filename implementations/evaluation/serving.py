@@ -20,6 +20,7 @@ from ..teachers.encoder import kind
 from ..transfer.device import pick_device
 
 WARM_UP = 1  # answers that are not counted
+WARM_UP_TOKENS = 2  # of the batch: a GPU loads what it runs when it first sees rows of that many
 
 
 def steps(prompts: list[str], latency_n: int) -> int:
@@ -44,11 +45,11 @@ def measure(
     import torch
 
     on_gpu = pick_device(device).type == "cuda"
-    ask = _classifier(folder, device) if kind(folder) == "classifier" else _writer(folder, instruction, limit, device)
+    ask = _classifier(folder, device) if kind(folder) == "classifier" else _writer(folder, instruction, device)
 
     def answer(some: list[str]) -> tuple[float, int]:
         started = time.perf_counter()
-        tokens = ask(some)
+        tokens = ask(some, limit)
         if on_gpu:
             torch.cuda.synchronize()
         seconds = time.perf_counter() - started
@@ -56,6 +57,7 @@ def measure(
         return seconds, tokens
 
     seconds = [answer([prompt])[0] for prompt in prompts[: latency_n + WARM_UP]][WARM_UP:]
+    ask(prompts, WARM_UP_TOKENS)
     batch_seconds, tokens = answer(prompts)
     p50, p95 = np.percentile(seconds, [50, 95])
     return Serving(
@@ -68,26 +70,26 @@ def measure(
     )
 
 
-def _writer(folder: Path, instruction: str, limit: int, device: str) -> Callable[[list[str]], int]:
-    """What answers a batch of prompts, and says how many tokens it wrote."""
+def _writer(folder: Path, instruction: str, device: str) -> Callable[[list[str], int], int]:
+    """What answers a batch of prompts in at most so many tokens each, and says how many it wrote."""
     from ..teachers.local import load
     from ..transfer.generate import generate
 
     model, tokenizer = load(folder, device)
 
-    def ask(some: list[str]) -> int:
+    def ask(some: list[str], limit: int) -> int:
         groups = generate(model, tokenizer, instruction, some, limit, len(some))
         return sum(written.completion_tokens for group in groups for written in group)
 
     return ask
 
 
-def _classifier(folder: Path, device: str) -> Callable[[list[str]], int]:
-    """What labels a batch of prompts, and says how many labels it gave."""
+def _classifier(folder: Path, device: str) -> Callable[[list[str], int], int]:
+    """What labels a batch of prompts, each in one token whatever the limit, and says how many labels it gave."""
     from ..transfer.classifier import classify, load
 
     model, tokenizer = load(folder, device)
-    return lambda some: sum(len(indices) for indices, _, _ in classify(model, tokenizer, some, len(some)))
+    return lambda some, limit: sum(len(indices) for indices, _, _ in classify(model, tokenizer, some, len(some)))
 
 
 def peak_resident_mib() -> float:
