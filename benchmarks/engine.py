@@ -6,7 +6,7 @@ and without gradient checkpointing. Every variant runs in a fresh process, in tu
 completion) a second, and peak memory above the loaded models; then where a step's time goes, what its matrix products
 alone take, what the cache takes on disk, and how far losses and gradients are from float64.
 
-    python benchmarks/engine.py --device cuda --json gpu.json     # on a GPU; the figures as JSON beside the table
+    python benchmarks/engine.py --device cuda --batch 64 --json gpu.json     # on a GPU; the figures as JSON too
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-ROWS, BATCH, STEPS, WARM_UP = 64, 4, 14, 2
+BATCH, STEPS, WARM_UP = 4, 14, 2
+ROWS = 16 * BATCH
 LEARNING_RATE = 1e-4
 HOME = Path(tempfile.gettempdir()) / "benchmark-engine"
 PEERS = {"TRL GKDTrainer": True, "TRL GKDTrainer, no checkpointing": False}
@@ -71,7 +72,7 @@ def job(source: str | None, folder: Path):
     rows = [row(tokenizer, ClinicalSummary.instruction, *pair) for pair in notes(ROWS)]
     loss = Loss(alpha=0.0, source=Source(source)) if source else Loss()
     config = TrainConfig(STEPS, LEARNING_RATE, batch=BATCH, loss=loss, checkpoint_seconds=1e9)
-    return Job(HOME / "student", folder, rows, config, HOME / "teacher" / "model", HOME / f"signals-{source}")
+    return Job(HOME / "student", folder, rows, config, HOME / "teacher" / "model", HOME / f"signals-{source}-{ROWS}")
 
 
 def ours(source: str | None, device: str) -> dict:
@@ -348,6 +349,7 @@ def where() -> dict:
     date = f"{datetime.now(UTC):%Y-%m-%d}"
     return {
         "date": date,
+        "batch": BATCH,
         "commit": environment.commit(),
         "machine": environment.machine().model_dump(),
         "packages": packages,
@@ -365,7 +367,7 @@ def quiet():
 
 def alone(what: str, device: str) -> dict:
     """What a fresh process measures."""
-    command = [sys.executable, __file__, "--measure", what, "--device", device]
+    command = [sys.executable, __file__, "--measure", what, "--device", device, "--batch", str(BATCH)]
     run = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if run.returncode:
         sys.exit(f"{what}: the process ended with status {run.returncode}; its message is above")
@@ -373,12 +375,15 @@ def alone(what: str, device: str) -> dict:
 
 
 def main() -> None:
+    global BATCH, ROWS
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("rounds", nargs="?", type=int, default=3)
     arguments.add_argument("--device", default="cpu")
+    arguments.add_argument("--batch", type=int, default=BATCH, help="Rows a step. 4 leave a GPU idle: 64 do not.")
     arguments.add_argument("--json", type=Path)
     arguments.add_argument("--measure", help=argparse.SUPPRESS)
     given = arguments.parse_args()
+    BATCH, ROWS = given.batch, 16 * given.batch
     if given.measure:
         with quiet():
             measure = {
