@@ -20,7 +20,7 @@ from implementations.registry import PLATFORMS
 from implementations.teachers import prices
 from implementations.teachers.prices import Price
 
-PRICES = prices.load(prices.TABLE)  # provider → model → price, as it is when a site is built
+PRICES = prices.load(prices.TABLE)  # provider → model → price, as listed: where a reader's requests go is unknown
 SPECS = {"openai": "langchain:openai"}  # who is asked by another name than its provider's
 OPTIONS = ("monthly_requests", "gpu_hour_usd", "gpu_hours", "serving_usd", "payback_months")  # of `distill check`
 

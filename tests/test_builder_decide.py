@@ -101,7 +101,8 @@ def told(case: Case) -> dict[str, Any]:
 
 
 @needs_node
-def test_the_script_says_what_distill_check_says() -> None:
+def test_the_script_says_what_distill_check_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GOOGLE_CLOUD_LOCATION", raising=False)  # of which the script knows nothing
     cases = drawn()
     body = """given.map(({ price, tokens, one, accepted }) => {
         const each = tokens.map(([prompt, answer]) => priceOf(price, prompt, answer))
@@ -204,7 +205,9 @@ def test_axes_have_round_steps_from_zero_to_the_end() -> None:
 # ------------------------------------------------------------------------------------------------- break-even
 
 
-def test_every_price_is_told_with_its_day_and_source() -> None:
+def test_every_price_is_told_with_its_day_and_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GOOGLE_CLOUD_LOCATION", raising=False)
+    assert "it is the price of that one" in " ".join(real_pages()["payback.md"].split())
     found = {row[0].split()[0]: row for row in rows(real_pages()["payback.md"]) if len(row) == 8}
     table = prices.load(prices.TABLE)
     assert len(found) == sum(map(len, table.values())) > 30

@@ -358,6 +358,16 @@ def test_payback_is_its_formula(case):
     assert (found.low, found.high) == pytest.approx((fewest, most))
 
 
+def test_a_location_whose_price_is_higher_is_counted_as_the_plan_counts_it(case, monkeypatch):
+    mine = case(items(["x" * 400] * 20, ["y" * 40, "z" * 40]), teacher="vertex:gemini-3.5-flash")
+    monkeypatch.delenv("GOOGLE_CLOUD_LOCATION", raising=False)
+    assert "one answer $0.000240 to $0.000288," in payback.payback(mine).what
+    monkeypatch.setenv("GOOGLE_CLOUD_LOCATION", "europe-west4")
+    found = payback.payback(mine)
+    assert "one answer $0.000264 to $0.000317," in found.what
+    assert found.source.endswith("The price of europe-west4 is counted.")
+
+
 def test_the_temperature_is_the_one_that_calibrates_the_teacher(case, tiny, tmp_path):
     """A teacher whose logits are so many times too large is calibrated at so many times the temperature."""
     import torch

@@ -50,17 +50,22 @@ def test_where_the_discounts_of_a_job_and_of_a_cache_do_not_add_up(tmp_path):
 
 
 def test_another_location_costs_more(tmp_path, monkeypatch):
-    path = table(tmp_path, PAGE.replace("batch: 0.5", "batch: 0.5\n  only_at: {location: global, elsewhere: 1.1}"))
+    only = "batch: 0.5\n  only_at: {location: global, elsewhere: 1.1, variable: TORTOISE_LOCATION}"
+    path = table(tmp_path, PAGE.replace("batch: 0.5", only))
     monkeypatch.setattr(prices, "_table", lambda: load(path))
-    here = find("claude", "tortoise", location="global")
-    assert here == find("claude", "tortoise") and here.cost(1_000_000, 0) == 1
+
+    def at(location: str) -> Price:
+        monkeypatch.setenv("TORTOISE_LOCATION", location)
+        return find("claude", "tortoise")
+
+    here, there = at("global"), at("europe-west4")
+    assert here == at("") and here.cost(1_000_000, 0) == 1
     assert here.note == "At the global endpoint; other locations cost 10% more."
-    there = find("claude", "tortoise", location="europe-west4")
     for batch in (False, True):
         tokens = (1_000_000, 100_000, 300_000, 200_000, batch)
         assert there.cost(*tokens) == pytest.approx(1.1 * here.cost(*tokens))
     assert there.note == f"{here.note} The price of europe-west4 is counted."
-    assert tortoise(tmp_path).at("europe-west4").cost(1_000_000, 0) == 1  # whose page says nothing of places
+    assert tortoise(tmp_path).here().cost(1_000_000, 0) == 1  # whose page says nothing of places
 
 
 def test_cached_tokens_without_a_price_of_their_own_cost_as_much_as_others():
@@ -159,7 +164,7 @@ def test_the_table_that_ships():
         (("2026-10-01", "October"), r"\[0\]\.date: Input should be a valid date"),
         (("  batch: 0.5", "  only_at: {location: global}"), r"\[0\]\.only_at\.elsewhere: Field required"),
         (
-            ("  batch: 0.5", "  only_at: {location: global, elsewhere: 0.9}"),
+            ("  batch: 0.5", "  only_at: {location: global, elsewhere: 0.9, variable: X}"),
             r"elsewhere: Input should be greater than 1",
         ),
         (("batch: 0.5", "batch: 50"), r"\[0\]\.batch: Input should be less than or equal to 1"),

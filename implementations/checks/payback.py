@@ -134,4 +134,5 @@ def _source(price: Price) -> str:
     if not price.source:
         return "--price-input and --price-output" if price.rates.output or price.rates.input else "a machine of yours"
     warning = price.warning(datetime.now(UTC).date())
-    return f"{price.source}, {price.date}" + (f" ({warning})" if warning else "")
+    said = f"{price.source}, {price.date}" + (f" ({warning})" if warning else "")
+    return f"{said}: {price.note}" if price.note else said

@@ -7,6 +7,7 @@ A model that is not in the table has no price, never a guessed one: the plan the
 from __future__ import annotations
 
 import datetime
+import os
 import re
 from dataclasses import dataclass, replace
 from functools import cache
@@ -60,10 +61,14 @@ class ModelRates(Rates):
 
 
 class OnlyAt(_Entry):
-    """The location whose prices a list has; a request to any other costs ``elsewhere`` times as much."""
+    """The location whose prices a list has; a request to any other costs ``elsewhere`` times as much.
+
+    ``variable`` of the environment names the user's own; where it is not set, it is this one.
+    """
 
     location: Annotated[str, StringConstraints(pattern=r"^\S+$")]
     elsewhere: Annotated[float, Field(gt=1, allow_inf_nan=False)]
+    variable: Annotated[str, StringConstraints(pattern=r"^[A-Z_]+$")]
 
     def __str__(self) -> str:
         return f"At the {self.location} endpoint; other locations cost {self.elsewhere - 1:.0%} more."
@@ -104,9 +109,10 @@ class Price:
     only_at: OnlyAt | None = None
     times: float = 1.0
 
-    def at(self, location: str | None) -> Price:
-        """The price of requests to ``location``; None is the table's own, where nobody says another."""
-        if self.only_at is None or location in (None, self.only_at.location):
+    def here(self) -> Price:
+        """The price of the user's own requests: of the location that the environment names."""
+        location = self.only_at and os.environ.get(self.only_at.variable)
+        if not location or location == self.only_at.location:
             return self
         return replace(self, times=self.only_at.elsewhere, note=f"{self.note} The price of {location} is counted.")
 
@@ -155,8 +161,8 @@ FREE = given(0, 0)
 RELEASE = re.compile(r"(?:[-@]\d{8}|-\d{4}-\d{2}-\d{2}|-\d{3}|@default)?(?:-v\d+)?(?::\d+k?)*")
 
 
-def find(platform: str, model: str, endpoint: str | None = None, location: str | None = None) -> Price | None:
-    """The price of ``model`` on ``platform``, or None where none is known. ``location`` is as in ``Price.at``.
+def find(platform: str, model: str, endpoint: str | None = None) -> Price | None:
+    """What ``model`` on ``platform`` costs the user, or None where no price is known.
 
     An id has the price of a name of the table when it is that name, or that name and a release (a date, -v1:0,
     @20251001); of several such names the longest counts. So claude-haiku-4-5-20251001 has a price, and a
@@ -170,7 +176,7 @@ def find(platform: str, model: str, endpoint: str | None = None, location: str |
         return FREE
     prices = {} if endpoint else _table().get(provider, {})
     names = [n for n in prices if model.startswith(n) and RELEASE.fullmatch(model, len(n))]
-    return prices[max(names, key=len)].at(location) if names else None
+    return prices[max(names, key=len)].here() if names else None
 
 
 def provider_of(platform: str, model: str) -> tuple[str, str]:

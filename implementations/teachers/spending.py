@@ -28,12 +28,9 @@ class Spending:
     fallback: bool = False
 
     def price(self, teacher: RemoteTeacher) -> Price | None:
-        """The user's, else the table's for where requests go, as far as the teacher says.
-
-        A server of one's own behind a known name has the price of neither.
-        """
+        """The user's, else the table's. A server of one's own behind a known name has the price of neither."""
         endpoint = teacher.identity.removeprefix(teacher.name).partition("@")[2]
-        known = prices.find(teacher.platform, teacher.model, endpoint or None, getattr(teacher, "location", None))
+        known = prices.find(teacher.platform, teacher.model, endpoint or None)
         return (known or self.given_price) if self.fallback else (self.given_price or known)
 
     def check(self, teacher: RemoteTeacher) -> None:
