@@ -60,6 +60,8 @@ def test_dry_run_says_what_would_start_them(monkeypatch, capsys):
     [
         (("--cancel",), "--on accelerate has no use for --cancel; leave that out"),
         (("--config", "/nowhere.yml"), "--config /nowhere.yml: no such file; give an accelerate configuration"),
+        (("--student", "encoder"), "--student encoder: a classifier is trained by one process; take `distill run "),
+        (("--teacher", "local:encoder", "--dry-run"), "--teacher local:encoder: a classifier is trained by one"),
         (("--config", CONFIGS / "fsdp.yml"), "--config: FSDP and DeepSpeed need GPUs, and none is here"),
     ],
 )

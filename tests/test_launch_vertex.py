@@ -416,6 +416,8 @@ def test_the_encoder_is_no_folder_and_its_package_goes_along(serve, tmp_path, mo
         (("--prompts", "/nowhere.jsonl"), "--prompts /nowhere.jsonl: "),
         (("--teacher", "moon:x"), "--teacher moon:x: no such platform here"),
         (("--gold", 8, "--smoke"), "--smoke --gold"),
+        (("--student", "encoder:2", "--count", 2), "--student encoder:2: a classifier is trained by one process; give"),
+        (("--teacher", "local:encoder", "--count", 4), "--teacher local:encoder: a classifier is trained by one"),
     ],
 )
 def test_what_cannot_be_launched(serve, monkeypatch, capsys, options, message):

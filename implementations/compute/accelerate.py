@@ -22,6 +22,7 @@ from ..run import execute
 from ..transfer.config import Processes
 from ..transfer.device import pick_device
 from ..transfer.processes import command
+from .sharing import check_shared
 
 
 def launch(asked: Launch, console: Console, out: Console) -> Path | None:
@@ -29,6 +30,7 @@ def launch(asked: Launch, console: Console, out: Console) -> Path | None:
     processes = Processes(asked.machine.count, asked.machine.config)
     if processes.config and not processes.config.is_file():
         raise InputError(f"--config {processes.config}: no such file; give an accelerate configuration")
+    check_shared(asked.options, f"take `distill run {asked.options.pattern}` with the same options")
     device = pick_device(asked.options.device).type
     if processes.config and device == "cpu":
         raise InputError("--config: FSDP and DeepSpeed need GPUs, and none is here; leave --config out")

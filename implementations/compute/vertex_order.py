@@ -26,6 +26,7 @@ from ..teachers.open import open_remote
 from ..teachers.teacher import RemoteTeacher, Request
 from ..teachers.wire import needs
 from .package import REQUIREMENTS, pack
+from .sharing import check_shared
 from .vertex_worker import CACHE, INPUTS
 
 if TYPE_CHECKING:
@@ -78,12 +79,15 @@ class Order:
 def order_of(asked: Launch) -> Order:
     """Everything that follows from the command line; nothing is sent. Raises InputError."""
     options, output, location = asked.options, _output(asked.output), _location()
+    gpus = asked.machine.count if asked.machine.accelerator else 1
+    if gpus > 1:
+        check_shared(options, f"give --count 1, not {gpus}")
     project = os.environ.get("GOOGLE_CLOUD_PROJECT") or account(None)[1]
     requests = requests_of(options, make_task(options))  # which reads the prompts
     teachers = [open_remote(spec) for spec in options.teachers if spec.partition(":")[0] != "local"]
     package = pack([_storage_sdk()], ROOT)
     inputs = _inputs(options)
-    arguments = _arguments(options, teachers, asked.machine.count if asked.machine.accelerator else 1)
+    arguments = _arguments(options, teachers, gpus)
     made_from = [
         _hash(package),
         arguments,
