@@ -175,6 +175,39 @@ def test_batches_with_the_same_ids_are_joined_in_turn_or_not_at_all(tmp_path):
             list(read(order))
 
 
+def test_what_may_be_of_two_batches_is_joined_with_neither(tmp_path):
+    """Answers come first. One request of the first batch has none, and the second has an answer with its id."""
+
+    def lines(batch: str, ids: str) -> tuple[list, list]:
+        calls = [call(id=i, when=None, prompt=f"Note {i}, {batch}.", answer=f"{i}{batch}") for i in ids]
+        asked = [{"custom_id": c.id, "params": anthropic.write(c)["request"]} for c in calls]
+        return asked, [
+            {"custom_id": c.id, "result": {"type": "succeeded", "message": anthropic.message(c)}} for c in calls
+        ]
+
+    def joined(*files: list) -> tuple[str, dict]:
+        tally, paths = Tally(), [write(tmp_path / f"{n}.jsonl", rows) for n, rows in enumerate(files)]
+        found = [(c.prompt, c.answer) for c in read(paths, "auto", tally)]
+        assert all(answer in prompt.replace("Note ", "").replace(", ", "") for prompt, answer in found)
+        assert tally.records == len(found) + tally.left.total()
+        return " ".join(sorted(answer for _, answer in found)), dict(tally.left)
+
+    (in_a, out_a), (in_b, out_b) = lines("a", "012"), lines("b", "012")
+    assert joined(out_a[:2], in_a, out_b, in_b) == ("0a 0b 1a 1b 2b", {Left.NO_ANSWER: 1})
+    assert joined(out_a, in_a[:2], in_b, out_b) == ("0a 0b 1a 1b 2b", {Left.NO_REQUEST: 1})
+    assert joined(in_a[:2], out_a, in_b, out_b) == ("0a 0b 1a 1b 2b", {Left.NO_REQUEST: 1})
+    assert joined([*in_a, *out_a[:2], *in_b, *out_b]) == ("0a 0b 1a 1b 2b", {Left.NO_ANSWER: 1})  # in one file
+    assert joined([*in_a, *out_a], out_a[1:]) == ("0a 1a 2a", {Left.NO_REQUEST: 2})  # given twice
+    # An answer alone, which may be the first batch's late one or the second's early one.
+    assert joined(out_a[:2], in_a, out_b[2:], in_b, out_b[:2]) == (
+        "0a 0b 1a 1b",
+        {Left.NO_REQUEST: 1, Left.NO_ANSWER: 2},
+    )
+    assert joined(out_a[:2], in_a, out_a[2:]) == ("0a 1a 2a", {})  # of one batch, in two files
+    with pytest.raises(InputError, match=r"2\.jsonl:1: its custom_id 0 is also that of \S+0\.jsonl:1, .* in turn"):
+        joined(out_a, in_a, out_b)
+
+
 def test_stored_completions_and_streams(tmp_path):
     written = openai.write(call())
     stored = written["response"] | {"messages": [m | {"id": "m"} for m in written["request"]["messages"]]}

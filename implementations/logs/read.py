@@ -1,4 +1,5 @@
-"""From log files to the calls in them, one after another: a file of any size takes the memory of its longest line.
+"""From log files to the calls in them, one after another: a file of any size takes the memory of its longest line, but
+for those of batches, whose requests and answers must be joined first.
 
 What cannot be used is counted by reason, with the place of the first of its kind: a log is never clean, and one broken
 line in a million is no reason to stop. Only a file in which nothing is recognized is an error.
@@ -16,6 +17,7 @@ from typing import IO, Any
 
 from ..errors import InputError
 from . import anthropic, bedrock, langsmith, openai, vertex
+from .batches import Batches, Line
 from .logged import Left, Logged, Skipped
 
 # By what --logs-format says; see LOG_FORMATS of the registry.
@@ -55,15 +57,14 @@ class Tally:
 
 
 def read(paths: Iterable[Path], form: str = "auto", tally: Tally | None = None) -> Iterator[Logged]:
-    """The calls in ``paths``, files and folders of them, in their order; ``tally`` counts what is left out meanwhile.
+    """The calls in ``paths``, files and folders of them, in their order, those of batches last.
 
+    ``tally`` counts what is left out meanwhile.
     Raises InputError: no such file, a file that breaks off, one without a single record of ``form``, or batches of
     which nobody can tell whose answer is whose.
     """
     tally = Tally() if tally is None else tally
-    requests: dict[str, tuple[str, dict[str, Any]]] = {}  # those that wait for the line with their answer
-    waiting: dict[str, list[tuple[str, Any, dict[str, Any]]]] = {}  # and answers that came before their request
-    answered: set[str] = set()  # files of requests of which one has its answer
+    batches = Batches()
     for path in _files(paths):
         reader = None
         for place, row in _rows(path, tally):
@@ -72,60 +73,30 @@ def read(paths: Iterable[Path], form: str = "auto", tally: Tally | None = None) 
                 tally.leave(Left.UNKNOWN, place)
                 continue
             tally.formats.add(reader.__name__.rpartition(".")[2])
-            id = row.get("custom_id")
-            if reader.asked(row):
-                tally.records -= 1  # it counts with its answer
-                if id in requests and requests[id][1] != row:  # of another batch: ids are unique in one alone
-                    earlier = requests[id][0]
-                    if _file(earlier) not in answered:
-                        raise InputError(_ambiguous(id, earlier, place))
-                    tally.records += 1  # that batch is over, and had none for it
-                    tally.leave(Left.NO_ANSWER, earlier)
-                requests[id] = place, row
-                if id not in waiting:
-                    continue
-                (first, by, row), *others = waiting.pop(id)
-                if differs := next((where for where, _, other in others if other != row), None):
-                    raise InputError(_ambiguous(id, first, differs))
-                tally.leave(Left.NO_REQUEST, first, number=len(others))
-            elif id is not None and id not in requests:
-                waiting.setdefault(id, []).append((place, reader, row))
-                continue
+            if "custom_id" in row:
+                batches.add(Line(place, reader, row))
+                tally.records -= reader.asked(row)  # it counts with its answer
             else:
-                first, by = place, reader
-            asked, request = requests.pop(id, ("", None))
-            answered.add(_file(asked))
-            yield from _parsed(first, by, row, request, tally)
+                yield from _parsed(Line(place, reader, row), None, tally)
         if reader is None:
             raise InputError(_unknown(path, form, tally))
-    for place, reader, row in (answer for several in waiting.values() for answer in several):
-        yield from _parsed(place, reader, row, None, tally)
-    tally.records += len(requests)
-    tally.leave(Left.NO_ANSWER, number=len(requests))
+    for answer, request in batches.joined():
+        if answer:
+            yield from _parsed(answer, request, tally)
+        else:
+            tally.records += 1
+            tally.leave(Left.NO_ANSWER, request.place)
+    tally.leave(Left.NO_REQUEST, next(iter(batches.repeated), ""), number=len(batches.repeated))
 
 
-def _parsed(
-    place: str, reader: Any, row: dict[str, Any], request: dict[str, Any] | None, tally: Tally
-) -> Iterator[Logged]:
-    """The call in ``row``, if there is one."""
+def _parsed(answer: Line, request: Line | None, tally: Tally) -> Iterator[Logged]:
+    """The call of ``answer``, if there is one."""
     try:
-        yield reader.parse(row, request)
+        yield answer.reader.parse(answer.row, request and request.row)
     except Skipped as skipped:
-        tally.leave(skipped.why, place)
+        tally.leave(skipped.why, answer.place)
     except MALFORMED:
-        tally.leave(Left.UNKNOWN, place)
-
-
-def _file(place: str) -> str:
-    return place.rpartition(":")[0]
-
-
-def _ambiguous(id: str, first: str, second: str) -> str:
-    return (
-        f"--logs {second}: its custom_id {id} is also that of {first}, and whose answer is whose cannot be told, as an "
-        "id is unique within one batch alone; give each batch's requests and answers in turn: --logs IN1 --logs OUT1 "
-        "--logs IN2 --logs OUT2"
-    )
+        tally.leave(Left.UNKNOWN, answer.place)
 
 
 def _reader(row: dict[str, Any], form: str) -> Any:
