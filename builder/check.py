@@ -496,8 +496,11 @@ def _figure_problem(
 
 
 def headline(catalogue: Catalogue, slug: str) -> Any:
-    """The record that the text quotes: of the recipe's own settings, committed, current and new before others."""
-    found = [m for m in catalogue.records_by_pattern.get(slug, []) if not m.record.smoke]
+    """The record that the text quotes: of the recipe's own settings, committed, current and new before others.
+
+    One on another task than the pattern's own is none of which its text tells.
+    """
+    found = [m for m in catalogue.records_by_pattern.get(slug, []) if not m.record.smoke and m.record.own_task]
     return max(found, key=lambda m: (not m.record.settings, not m.own, not m.stale, m.record.date), default=None)
 
 

@@ -83,7 +83,14 @@ class RecordEntry(Strict):
     date: AwareDatetime = Field(description="when it was measured")
     platform: Slug = Field(description="where the teacher was")
     retention: Estimate = Field(description="the student's quality over the teacher's, with its 95% interval")
-    speedup: float | None = Field(description="student over teacher, tokens per second; null where not measured")
+    task: str = Field(description="what was asked; the pattern's own task, unless settings name another")
+    settings: dict[str, str] = Field(description="options that make it another experiment than the recipe's own")
+    speedup: float | None = Field(
+        description="student over teacher, tokens per second; null if the teacher was elsewhere or answers are labels"
+    )
+    latency_ratio: float | None = Field(
+        description="teacher over student, median latency of one answer; null if the teacher was elsewhere"
+    )
     verdict: Verdict = Field(description="whether to distil, and why")
 
 
@@ -456,7 +463,10 @@ def _records(catalogue: Catalogue, pattern: Pattern) -> list[dict[str, Any]]:
             "date": m.record.date.isoformat(),
             "platform": m.record.platform,
             "retention": m.record.retention.model_dump(),
+            "task": m.record.task.name,
+            "settings": m.record.settings,
             "speedup": m.record.speedup,
+            "latency_ratio": m.record.latency_ratio,
             "verdict": m.record.verdict.model_dump(mode="json"),
         }
         for m in records_of(catalogue, pattern.slug)

@@ -46,7 +46,7 @@ class Entry:
     def words(self) -> Markup:
         """The point for whoever cannot see it."""
         middle, low, high = self.results.retention
-        speed = f"at {self.results.speedup} the speed" if self.speedup else "speed-up not measured"
+        speed = f"at {self.results.speedup} the tokens per second" if self.speedup else self.results.unmeasured
         whose = {"own": ", your own run", "stale": ", stale", "measured": ""}[self.state]
         return Markup(escape(f"{self.number}. {self.title}: kept {middle} ({low} to {high}), {speed}{whose}"))
 
@@ -60,8 +60,8 @@ def machines(entries: list[Entry]) -> dict[str, list[Entry]]:
 
 
 class Axes:
-    """The scales that all plots share: retention from 0 in fifths, and speed-up in powers of two. Where nobody measured
-    how much faster a student is, because its teacher was elsewhere, a strip beside the scale holds its record."""
+    """The scales that all plots share: retention from 0 in fifths, and speed-up in powers of two. Where there is none,
+    as the teacher was elsewhere or answers are labels, a strip beside the scale holds the record."""
 
     def __init__(self, entries: list[Entry]) -> None:
         speeds = [entry.speedup for entry in entries if entry.speedup]
@@ -104,7 +104,7 @@ class Axes:
             yield _label(self.x(2.0**power), bottom + 18, f"{2.0**power:g}×")
         if self.elsewhere:
             yield _line(self.elsewhere, TOP, self.elsewhere, bottom)
-            yield _label(self.x(None), bottom + 18, "not measured")
+            yield _label(self.x(None), bottom + 18, "no figure")
         what = f"Tokens per second, student ÷ teacher: each line is {2**step} times the last"
         yield _label((LEFT + right) / 2, HEIGHT - 10, what)
         yield Markup('<g transform="translate(14 {}) rotate(-90)">{}</g>').format(

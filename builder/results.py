@@ -12,6 +12,7 @@ from implementations.figures import (
     cascade_rows,
     count,
     dollars,
+    faster,
     metric_title,
     percent,
     seconds,
@@ -85,6 +86,22 @@ class Results:
     @property
     def speedup(self) -> str | None:
         return times(self.record.speedup) if self.record.speedup else None
+
+    @property
+    def faster(self) -> tuple[str, str] | None:
+        return faster(self.record)
+
+    @property
+    def unmeasured(self) -> str:
+        """Why there is no speed-up."""
+        return "not compared: answers are labels" if self.record.labels else "not measured: its teacher was elsewhere"
+
+    @property
+    def latency(self) -> tuple[str, str | None]:
+        """The median of one answer, the student's and the teacher's."""
+        served = self.record.serving
+        teacher = served.get("teacher")
+        return seconds(served["student"].latency_p50_s), seconds(teacher.latency_p50_s) if teacher else None
 
     @property
     def size_ratio(self) -> str | None:

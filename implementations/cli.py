@@ -25,7 +25,7 @@ from rich.table import Table
 from . import record as records
 from .delivery import PRECISIONS, Precision, Target
 from .errors import InputError, ModelMissing, disk_errors
-from .figures import metric_title, number, percent, share, times
+from .figures import faster, metric_title, number, percent, share
 from .options import Launch, Machine, Options
 from .progress import Stages, download
 from .registry import DEFAULT_TASK, LAUNCHERS, LOG_FORMATS, PLATFORMS, RECIPES, TASKS, Signal, cell
@@ -597,7 +597,7 @@ def _summary(measured: records.Record) -> None:
     kept = measured.retention
     out.print(
         f"retention {share(kept.value)} ({share(kept.low)} – {share(kept.high)})"
-        + (f" at {times(measured.speedup)} the teacher's tokens per second" if measured.speedup else "")
+        + (" at {} the teacher's {}".format(*fast) if (fast := faster(measured)) else "")
         + (f" and {percent(measured.size_ratio)} of its size" if measured.size_ratio else "")
     )
     out.print(f"verdict  {measured.verdict.decision}. {measured.verdict.reason}")

@@ -117,16 +117,33 @@ FORMATS: dict[str, Callable[[float], str]] = {
 }
 
 
+SPEED = (
+    "Tokens per second are all that one batch generates, by the time until its last answer ends: long answers keep a "
+    "batch full, so a model that writes more can show more of them and be no sooner done with one answer. The latency "
+    "of one answer tells that."
+)
+"""How tokens per second come about, wherever they are compared."""
+LABELS = "Where an answer is a label there are no tokens to compare, and the latency alone tells how fast a model is."
+
+
+def faster(record: Record) -> tuple[str, str] | None:
+    """How fast the student is, as a multiple, and of which of its teacher's figures. None for a teacher elsewhere."""
+    if record.speedup:
+        return times(record.speedup), "tokens per second"
+    return (times(record.latency_ratio), "speed, one answer at a time") if record.latency_ratio else None
+
+
 def serving_rows(record: Record) -> list[tuple[str, str, str, str]]:
     """Size and speed: what, the teacher's, the student's, and student over teacher.
 
     A teacher behind a platform has no size that anyone tells, and its speed is its provider's: its cells are dashes.
+    Where answers are labels, tokens per second are left out.
     """
     teacher, student = record.serving.get("teacher"), record.serving["student"]
     measures = (
         ("Latency of one answer, p50", "latency_p50_s", seconds),
         ("Latency of one answer, p95", "latency_p95_s", seconds),
-        (f"Tokens per second at batch {student.batch}", "tokens_per_s", number),
+        *([] if record.labels else [(f"Tokens per second at batch {student.batch}", "tokens_per_s", number)]),
         ("Peak memory", "peak_memory_mib", mib),
     )
     rows = [(what, getattr(teacher, name, None), getattr(student, name), form) for what, name, form in measures]

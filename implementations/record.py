@@ -278,10 +278,31 @@ class Record(Strict):
         raise KeyError(kind)
 
     @property
+    def own_task(self) -> bool:
+        """Whether it ran on its pattern's own task, which is the one that the pattern's page tells of."""
+        return self.pattern not in RECIPES or self.task.name == RECIPES[self.pattern].task
+
+    @property
+    def labels(self) -> bool:
+        """Whether an answer is one of a few labels. A classifier's counts as one token and a writer's is a few, so
+        tokens per second compare nothing; what counts is the latency."""
+        return self.primary_metric == "accuracy"
+
+    @property
     def speedup(self) -> float | None:
-        """Student over teacher, generated tokens per second at the same batch size; None for a teacher elsewhere."""
+        """Student over teacher, generated tokens per second at the same batch size.
+
+        None for a teacher elsewhere, and where answers are labels.
+        """
         teacher = self.serving.get("teacher")
-        return self.serving["student"].tokens_per_s / teacher.tokens_per_s if teacher else None
+        return self.serving["student"].tokens_per_s / teacher.tokens_per_s if teacher and not self.labels else None
+
+    @property
+    def latency_ratio(self) -> float | None:
+        """Teacher over student, median latency of one answer: how many times as fast the student is, answering one
+        prompt at a time. None for a teacher elsewhere."""
+        teacher = self.serving.get("teacher")
+        return teacher.latency_p50_s / self.serving["student"].latency_p50_s if teacher else None
 
     @property
     def size_ratio(self) -> float | None:

@@ -330,7 +330,8 @@ def test_every_record_is_a_point_where_it_was_measured_and_a_row() -> None:
     for entry, row in zip(entries, told_, strict=True):
         assert row[0] == f"{entry.number}. Sequence-level distillation"
         assert " to ".join(entry.results.retention[1:]) in row[1] and row[2] == entry.results.speedup
-        assert ("stale" in row[7]) == entry.results.stale and ("your own run" in row[7]) == entry.results.own
+        assert row[3] == "543 ms teacher 5.67 s"
+        assert ("stale" in row[8]) == entry.results.stale and ("your own run" in row[8]) == entry.results.own
         assert page.count(f'href="{entry.href}"') == 2
     headings = ["Jacquard, 4 cores, 8 GiB", "Abacus <script>, 13 cores, 3.5 GiB"]
     assert [html.unescape(heading) for heading in re.findall(r"^## (.*)$", page, re.M)] == headings
@@ -344,10 +345,10 @@ def test_records_of_other_teachers_are_drawn_beside_the_scale() -> None:
     catalogue = with_records(measured(), measured(name="away", serving=away))
     page = render(catalogue)["results.md"]
     found = points(page)
-    assert "not measured: its teacher was elsewhere" in page and ">not measured</text>" in page
+    assert "not measured: its teacher was elsewhere" in page and ">no figure</text>" in page
     strip = explorer.Axes(ResultsPage(catalogue, "results.md").entries).elsewhere
     assert sorted(p["x"] < strip for p in found.values()) == [False, True]
-    assert ">not measured</text>" not in render(with_records(measured()))["results.md"]
+    assert ">no figure</text>" not in render(with_records(measured()))["results.md"]
 
 
 def test_many_records_of_other_teachers_leave_the_scale_its_place() -> None:

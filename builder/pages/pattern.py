@@ -9,6 +9,7 @@ from markupsafe import Markup
 from implementations.registry import PLATFORMS, RECIPES, Signal
 
 from .. import data, diagram, linked_data
+from ..check import headline
 from ..code import Listing
 from ..data import archive_path, records_of, status, works
 from ..load import Catalogue
@@ -32,7 +33,8 @@ WHERE = {
 class PatternPage(Page):
     def __init__(self, catalogue: Catalogue, pattern: Pattern) -> None:
         self.results = [Results(m) for m in records_of(catalogue, pattern.slug)]
-        first = next((r for r in self.results if not r.record.smoke), None)
+        quoted = headline(catalogue, pattern.slug)
+        first = next((r for r in self.results if r.measured is quoted), None)
         super().__init__(catalogue, f"patterns/{pattern.slug}.md", first)
         self.pattern = pattern
         self.recipe = RECIPES.get(pattern.slug)

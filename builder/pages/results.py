@@ -6,6 +6,7 @@ from functools import cached_property
 
 from markupsafe import Markup
 
+from implementations.figures import LABELS, SPEED
 from implementations.registry import PLATFORMS
 
 from .. import explorer, find
@@ -16,6 +17,8 @@ from .find import FindPage
 
 class ResultsPage(FindPage):
     """Every record that means something, the machine of the newest first."""
+
+    how_fast, of_labels = SPEED, LABELS
 
     @cached_property
     def entries(self) -> list[Entry]:

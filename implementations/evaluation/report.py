@@ -18,7 +18,19 @@ from pydantic import BaseModel, ValidationError
 
 from .. import record as records
 from ..errors import InputError, disk_errors
-from ..figures import FORMATS, METRICS, cascade_rows, metric_title, number, points, serving_rows, slice_title
+from ..figures import (
+    FORMATS,
+    LABELS,
+    METRICS,
+    SPEED,
+    cascade_rows,
+    faster,
+    metric_title,
+    number,
+    points,
+    serving_rows,
+    slice_title,
+)
 from ..record import Arm, ArmKind, Comparison, Curve, Estimate, Record
 from ..registry import RECIPES
 
@@ -72,6 +84,8 @@ def render(record: Record, items: list[Item]) -> str:
         comparisons=_comparisons(record),
         bound=_bound(c.difference for c in record.comparisons),
         serving=serving_rows(record),
+        faster=faster(record),
+        how_fast=LABELS if record.labels else SPEED,
         cascade=cascade_rows(record),
         trained=[arm for arm in record.arms if arm.training],
         curves=_curves(record.arms),
