@@ -12,6 +12,7 @@ alone take, what the cache takes on disk, and how far losses and gradients are f
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import statistics
 import subprocess
@@ -75,30 +76,39 @@ def job(source: str | None, folder: Path):
     return Job(HOME / "student", folder, rows, config, HOME / "teacher" / "model", HOME / f"signals-{source}-{ROWS}")
 
 
+def step_parts(live: object) -> list[tuple[object, str, Callable[..., str]]]:
+    """The calls that make up a step, by owner and name, and what each counts as; ``live`` is the teacher's model."""
+    from accelerate import Accelerator
+    from torch.optim import AdamW
+
+    from implementations.transfer import collate, objective
+
+    return [
+        (objective, "hidden_states", lambda model, *_: "teacher" if model is live else "student forward"),
+        (objective, "head_loss", lambda *_: "head and loss"),
+        (collate.RightPadding, "__call__", lambda *_: "collate and decode"),
+        (Accelerator, "backward", lambda *_: "backward"),
+        (AdamW, "step", lambda *_: "optimizer"),
+    ]
+
+
 def ours(source: str | None, device: str) -> dict:
     """Seconds of each step and peak memory, in this process; the time of a step's parts."""
-    from implementations.transfer import collate, objective, trainer
+    from implementations.transfer import job as jobs
+    from implementations.transfer import trainer
 
     parts: dict[str, float] = {}
     times, before = [], []
     whole = trainer.train
 
-    def watched(model, tokenizer, rows, config, folder, on_step, teacher, signals, vocabulary):
+    def watched(*arguments, **keywords):
         before.append(memory(device))
-        live = teacher.model if teacher else None
-        timed(parts, objective, "hidden_states", lambda model, *_: "teacher" if model is live else "student forward")
-        timed(parts, objective, "head_loss", lambda *_: "head and loss")
-        timed(parts, collate.RightPadding, "__call__", lambda *_: "collate and decode")
-        return whole(model, tokenizer, rows, config, folder, on_step, teacher, signals, vocabulary)
-
-    from accelerate import Accelerator
-    from torch.optim import AdamW
-
-    from implementations.transfer import job as jobs
+        teacher = inspect.signature(whole).bind(*arguments, **keywords).arguments.get("teacher")
+        for owner, name, part in step_parts(teacher.model if teacher else None):
+            timed(parts, owner, name, part)
+        return whole(*arguments, **keywords)
 
     jobs.train = watched
-    timed(parts, Accelerator, "backward", lambda *_: "backward")
-    timed(parts, AdamW, "step", lambda *_: "optimizer")
     with tempfile.TemporaryDirectory() as scratch:
         made = job(source, Path(scratch))
         made.run(device, lambda step: (settle(device), times.append(time.perf_counter())))
