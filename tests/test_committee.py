@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+from builder_samples import real_catalogue
 
 from implementations.tasks.task import rouge_l
 from implementations.teachers.committee import choose, elect, weights
@@ -63,3 +64,15 @@ def test_an_empty_answer_abstains():
     assert choose(["", "b"], [1.0, 0.0]) == 1  # whoever has no vote may still be the only one who answered
     assert choose(["", ""], [0.5, 0.5]) is None
     assert elect([["a", "", ""], ["b", "b", ""]], [0.6, 0.4]) == [0, 1, None]
+
+
+def test_agreement_of_wordings_is_no_quality_and_the_texts_say_so():
+    """The vote is by ROUGE-L among the answers, which the glossary must not call a mistake without its difference."""
+    wrong, right = "Aspirin 100 mg daily for the left knee.", "Takes ibuprofen because the right knee hurts."
+    assert choose([wrong, wrong.replace("daily", "a day"), right], [0.3, 0.3, 0.4]) in (0, 1)
+    catalogue = real_catalogue()
+    task = catalogue.patterns["multi-teacher"].implementation.task
+    assert "[ROUGE-L](term:rouge): likeness of wording, not quality against a reference" in " ".join(task.split())
+    consensus, rouge = catalogue.terms["minimum-bayes-risk"], catalogue.terms["rouge"]
+    assert any("(pattern:multi-teacher)" in mistake for mistake in consensus.common_mistakes)
+    assert any("(term:minimum-bayes-risk)" in use for use in rouge.when_to_use)
