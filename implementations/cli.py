@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -75,19 +76,28 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for scr
     out.print(tasks)
 
 
+# Help is read in 80 columns: short words for what an option takes, and options of one purpose in a panel of their own.
+BEDROCK, VERTEX, ACCELERATE = ({"rich_help_panel": f"On {on}"} for on in ("Bedrock", "Vertex AI", "accelerate"))
+ASKED, LOGGED, PAYBACK, AGAIN = (
+    {"rich_help_panel": panel}
+    for panel in ("A teacher behind a platform", "A teacher's logs", "Payback", "Repeating, recording, and where")
+)
+FLAG, NUMBER, USD, PATH, TEXT = ({"metavar": word} for word in ("", "N", "USD", "PATH", "TEXT"))
+
 Pattern = Annotated[str, typer.Argument(help="A pattern of `distill list`.")]
 TEACHERS = "local (the embedded model), local:encoder (a classifier), local:PATH" + "".join(
     f", {platform.teacher}" for slug, platform in PLATFORMS.items() if slug != "local"
 )
-Teacher = Annotated[list[str], typer.Option(help=f"{TEACHERS}; several times for multi-teacher.")]
-OneTeacher = Annotated[str, typer.Option("--teacher", help=f"{TEACHERS}.")]
+Teacher = Annotated[list[str], typer.Option(help=f"{TEACHERS}; several times for multi-teacher.", **TEXT)]
+OneTeacher = Annotated[str, typer.Option("--teacher", help=f"{TEACHERS}.", **TEXT)]
 Student = Annotated[
     str | None,
     typer.Option(
         help="How many layers to keep of the teacher (of the embedded model, if the teacher is elsewhere), or the "
         "folder of a local model, or encoder: one that classifies (encoder:2 is two layers of it, which is also what "
         "is kept of a teacher that is one). "
-        "(default: 10; 2 with --smoke)"
+        "(default: 10; 2 with --smoke)",
+        **TEXT,
     ),
 ]
 Assistant = Annotated[
@@ -95,97 +105,121 @@ Assistant = Annotated[
     typer.Option(
         help="The folder of the open model that bridges: tuned on the answers of a platform that does not give what "
         "the pattern needs, it gives the rest, and the student is cut from it; it also completes a committee of fewer "
-        "than three. (default: the embedded model)"
+        "than three. (default: the embedded model)",
+        **PATH,
+        **ASKED,
     ),
 ]
 Gold = Annotated[
-    int | None, typer.Option(min=4, help="How many answers by experts to learn from. (default: 48; all with --prompts)")
+    int | None,
+    typer.Option(min=4, help="How many answers by experts to learn from. (default: 48; all with --prompts)", **NUMBER),
 ]
 BuiltInTask = Annotated[
-    str | None, typer.Option("--task", help="A task of `distill list`. (default: the pattern's own)")
+    str | None, typer.Option("--task", help="A task of `distill list`. (default: the pattern's own)", **TEXT)
 ]
-Prompts = Annotated[Path | None, typer.Option(help='Your own: JSON lines of {"id", "prompt", "reference"?}.')]
+Prompts = Annotated[Path | None, typer.Option(help='Your own: JSON lines of {"id", "prompt", "reference"?}.', **PATH)]
 Instruction = Annotated[
-    str | None, typer.Option(help="The system instruction that goes with --prompts. (default: none)")
+    str | None, typer.Option(help="The system instruction that goes with --prompts. (default: none)", **TEXT)
 ]
 MaxNewTokens = Annotated[
-    int | None, typer.Option(min=1, help="The longest answer, in tokens, with --prompts. (default: 128)")
+    int | None, typer.Option(min=1, help="The longest answer, in tokens, with --prompts. (default: 128)", **NUMBER)
 ]
-Smoke = Annotated[bool, typer.Option("--smoke", help="The same code, shrunk to a minute.")]
+Smoke = Annotated[bool, typer.Option("--smoke", help="The same code, shrunk to a minute.", **FLAG)]
 Record = Annotated[
-    bool, typer.Option("--record", help="Several seeds, learning rates checked; writes a record to commit.")
+    bool,
+    typer.Option("--record", help="Several seeds, learning rates checked; writes a record to commit.", **FLAG, **AGAIN),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Which notes are drawn, and their order in training.")]
-Seeds = Annotated[int | None, typer.Option(min=1, help="How many seeds, from --seed on. (default: 1; 3 with --record)")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-Workdir = Annotated[Path, typer.Option(help="Where ledger, models and runs are kept.")]
-SkipEmpty = Annotated[bool, typer.Option("--skip-empty", help="Learn from the rest when answers are missing.")]
-AllowCloud = Annotated[bool, typer.Option("--allow-cloud", help="Let --prompts leave this machine.")]
+Seed = Annotated[
+    int, typer.Option(min=0, help="Which notes are drawn, and their order in training.", **NUMBER, **AGAIN)
+]
+Seeds = Annotated[
+    int | None,
+    typer.Option(min=1, help="How many seeds, from --seed on. (default: 1; 3 with --record)", **NUMBER, **AGAIN),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", **TEXT, **AGAIN)]
+Workdir = Annotated[Path, typer.Option(help="Where ledger, models and runs are kept.", **PATH, **AGAIN)]
+SkipEmpty = Annotated[
+    bool, typer.Option("--skip-empty", help="Learn from the rest when answers are missing.", **FLAG, **ASKED)
+]
+AllowCloud = Annotated[bool, typer.Option("--allow-cloud", help="Let --prompts leave this machine.", **FLAG, **ASKED)]
 Redact = Annotated[
     bool,
     typer.Option(
         "--redact",
         help="Replace what looks like an identifier before it leaves, and put it back; with --logs for good.",
+        **FLAG,
+        **ASKED,
     ),
 ]
 Logs = Annotated[
     list[str] | None,
     typer.Option(
         help="The teacher's own logs, in place of asking it: a file or a folder, as often as there are several; on "
-        "Bedrock s3://BUCKET/FOLDER."
+        "Bedrock s3://BUCKET/FOLDER.",
+        **PATH,
+        **LOGGED,
     ),
 ]
-LogsFormat = Annotated[str, typer.Option(help=f"auto, {', '.join(LOG_FORMATS)}.")]
+LogsFormat = Annotated[str, typer.Option(help=f"auto, {', '.join(LOG_FORMATS)}.", **TEXT, **LOGGED)]
 BudgetUsd = Annotated[
     float | None,
-    typer.Option(min=0, help="US dollars to spend with a teacher in --workdir, in all. (default: no limit)"),
+    typer.Option(
+        min=0, help="US dollars to spend with a teacher in --workdir, in all. (default: no limit)", **USD, **ASKED
+    ),
 ]
-Concurrency = Annotated[int, typer.Option(min=1, max=256, help="Requests under way at once.")]
+Concurrency = Annotated[int, typer.Option(min=1, max=256, help="Requests under way at once.", **NUMBER, **ASKED)]
 RequestsPerSecond = Annotated[
     float | None,
     typer.Option(
-        min=0.01, help="Requests sent a second, at most; batch jobs go whole. (default: what --concurrency lets go)"
+        min=0.01,
+        help="Requests sent a second, at most; batch jobs go whole. (default: what --concurrency lets go)",
+        **NUMBER,
+        **ASKED,
     ),
 ]
 Batch = Annotated[
     bool | None,
     typer.Option(
-        "--batch/--no-batch", help="The platform's batch jobs: cheaper, later. (default: from 1,000 requests up)"
+        "--batch/--no-batch",
+        help="The platform's batch jobs: cheaper, later. (default: from 1,000 requests up)",
+        **FLAG,
+        **ASKED,
     ),
 ]
-PriceInput = Annotated[float | None, typer.Option(min=0, help="US dollars per million tokens, if none is known.")]
-PriceOutput = Annotated[float | None, typer.Option(min=0, help="US dollars per million tokens, if none is known.")]
+PriceInput = Annotated[
+    float | None, typer.Option(min=0, help="Of a million tokens read, if no price is known.", **USD, **ASKED)
+]
+PriceOutput = Annotated[float | None, typer.Option(min=0, help="Of a million tokens written.", **USD, **ASKED)]
 Answered = Annotated[list[str], typer.Option(hidden=True)]  # Options.answered, for a run that was launched
-BEDROCK, VERTEX, ACCELERATE = ({"rich_help_panel": f"On {on}"} for on in ("Bedrock", "Vertex AI", "accelerate"))
 
 
 def _options(
     pattern: Pattern,
     teacher: Teacher = ("local",),
     student: Student = None,
-    assistant: Assistant = None,
-    gold: Gold = None,
-    task: BuiltInTask = None,
     prompts: Prompts = None,
     instruction: Instruction = None,
     max_new_tokens: MaxNewTokens = None,
+    task: BuiltInTask = None,
+    gold: Gold = None,
     smoke: Smoke = False,
+    allow_cloud: AllowCloud = False,
+    redact: Redact = False,
+    budget_usd: BudgetUsd = None,
+    batch: Batch = None,
+    concurrency: Concurrency = 16,
+    requests_per_second: RequestsPerSecond = None,
+    price_input: PriceInput = None,
+    price_output: PriceOutput = None,
+    assistant: Assistant = None,
+    skip_empty: SkipEmpty = False,
+    logs: Logs = None,
+    logs_format: LogsFormat = "auto",
     record: Record = False,
     seed: Seed = 0,
     seeds: Seeds = None,
     device: Device = "auto",
     workdir: Workdir = Path("runs"),
-    skip_empty: SkipEmpty = False,
-    allow_cloud: AllowCloud = False,
-    redact: Redact = False,
-    budget_usd: BudgetUsd = None,
-    concurrency: Concurrency = 16,
-    requests_per_second: RequestsPerSecond = None,
-    batch: Batch = None,
-    price_input: PriceInput = None,
-    price_output: PriceOutput = None,
-    logs: Logs = None,
-    logs_format: LogsFormat = "auto",
     answered: Answered = (),
 ) -> Options:
     """The command line of `run` and `plan`, checked before anything heavy is loaded. Raises InputError."""
@@ -226,6 +260,7 @@ def _options(
             task and DEFAULT_TASK != RECIPES[pattern].task != task,
             f"--task {task}: {pattern} is shown on {RECIPES[pattern].task} alone; leave it out",
         ),
+        _no_device(device),
         (logs_format != "auto" and not logs, "--logs-format goes with --logs; leave it out"),
         ((price_input is None) != (price_output is None), "--price-input and --price-output go together; give both"),
     ):
@@ -260,8 +295,14 @@ def _options(
     )
 
 
+def _no_device(device: str) -> tuple[bool, str]:
+    """Whether nothing of torch's is meant, and what to say then; whether it is here is for torch to say."""
+    known = re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device)
+    return known is None, f"--device {device}: give auto, cpu, cuda or cuda:N"
+
+
 def _with_options(command: Callable[..., None]) -> Callable[..., None]:
-    """``command`` with the parameters of `_options` on its command line, before its own that follow the options."""
+    """``command`` with the parameters of `_options` on its command line, after its own, which its help shows first."""
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
 
     def read(**given: Any) -> None:
@@ -270,7 +311,7 @@ def _with_options(command: Callable[..., None]) -> Callable[..., None]:
 
     shared = inspect.signature(_options, eval_str=True).parameters.values()
     read.__name__, read.__doc__ = command.__name__, command.__doc__
-    read.__signature__ = inspect.Signature([p.replace(kind=p.KEYWORD_ONLY) for p in (*shared, *own)])
+    read.__signature__ = inspect.Signature([p.replace(kind=p.KEYWORD_ONLY) for p in (*own, *shared)])
     read.__annotations__ = {name: p.annotation for name, p in read.__signature__.parameters.items()}
     return read
 
@@ -321,39 +362,54 @@ def plan(options: Options) -> None:
 @app.command()
 def check(
     pattern: Annotated[str, typer.Argument(help="A pattern of the catalogue, with a recipe or without.")],
-    prompts: Annotated[Path, typer.Option(help='Your own: JSON lines of {"id", "prompt", "reference"?}.')],
+    prompts: Annotated[Path, typer.Option(help='Your own: JSON lines of {"id", "prompt", "reference"?}.', **PATH)],
     teacher: OneTeacher = "local",
     assistant: Assistant = None,
     instruction: Instruction = None,
     max_new_tokens: MaxNewTokens = None,
     production: Annotated[
-        Path | None, typer.Option(help="What production asks: as --prompts, or one prompt a line.")
+        Path | None, typer.Option(help="What production asks: as --prompts, or one prompt a line.", **PATH)
     ] = None,
     finished: Annotated[
         Path | None,
         typer.Option(
-            "--run", help="A finished run with these prompts. (default: the newest such in --workdir, if there is one)"
+            "--run",
+            help="A finished run with these prompts. (default: the newest such in --workdir, if there is one)",
+            **PATH,
         ),
     ] = None,
     given: Annotated[
         list[str] | None,
-        typer.Option(help="What you know, as data_residency=must_stay; counts before what is measured."),
+        typer.Option(help="What you know, as data_residency=must_stay; counts before what is measured.", **TEXT),
     ] = None,
-    monthly_requests: Annotated[int | None, typer.Option(min=1, help="That production makes.")] = None,
+    monthly_requests: Annotated[
+        int | None, typer.Option(min=1, help="That production makes.", **NUMBER, **PAYBACK)
+    ] = None,
     price_input: PriceInput = None,
     price_output: PriceOutput = None,
-    gpu_hour_usd: Annotated[float | None, typer.Option(min=0, help="What an hour of training costs.")] = None,
-    gpu_hours: Annotated[float | None, typer.Option(min=0, help="How many of them training takes.")] = None,
-    serving_usd: Annotated[float | None, typer.Option(min=0, help="What serving the student costs a month.")] = None,
-    payback_months: Annotated[float, typer.Option(min=0, help="In how many months it must have paid back.")] = 12,
+    gpu_hour_usd: Annotated[
+        float | None, typer.Option(min=0, help="What an hour of training costs.", **USD, **PAYBACK)
+    ] = None,
+    gpu_hours: Annotated[
+        float | None, typer.Option(min=0, help="How many of them training takes.", **NUMBER, **PAYBACK)
+    ] = None,
+    serving_usd: Annotated[
+        float | None, typer.Option(min=0, help="What serving the student costs a month.", **USD, **PAYBACK)
+    ] = None,
+    payback_months: Annotated[
+        float, typer.Option(min=0, help="In how many months it must have paid back.", **NUMBER, **PAYBACK)
+    ] = 12,
     allow_cloud: AllowCloud = False,
     redact: Redact = False,
     measure: Annotated[
-        bool, typer.Option("--measure", help="Load a local teacher or the assistant too, to look at its temperature.")
+        bool,
+        typer.Option(
+            "--measure", help="Load a local teacher or the assistant too, to look at its temperature.", **FLAG
+        ),
     ] = False,
     device: Device = "auto",
     workdir: Workdir = Path("runs"),
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for scripts.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for scripts.", **FLAG)] = False,
 ) -> None:
     """Whether a pattern fits, by its page's own criteria, measured on your data. Asks no platform, sends nothing.
 
@@ -361,6 +417,7 @@ def check(
     """
     for wrong, message in (
         ((price_input is None) != (price_output is None), "--price-input and --price-output go together; give both"),
+        _no_device(device),
         ((gpu_hour_usd is None) != (gpu_hours is None), "--gpu-hour-usd and --gpu-hours go together; give both"),
         (bad := [g for g in given or () if "=" not in g], f"--given {' '.join(bad)}: write it as DIMENSION=VALUE"),
     ):
@@ -425,39 +482,48 @@ def _fetching(act: Callable[[], Result]) -> Result:
 def launch(
     options: Options,
     context: typer.Context,
-    on: Annotated[str, typer.Option(help=f"Who does it all: {', '.join(LAUNCHERS)}.")],
+    on: Annotated[str, typer.Option(help=f"Who does it all: {', '.join(LAUNCHERS)}.", **TEXT)],
     output: Annotated[
         str | None,
         typer.Option(
             help="Where its files go: s3://BUCKET/FOLDER on Bedrock, gs://BUCKET/FOLDER on Vertex AI. (default there: "
-            "distillation-patterns in GOOGLE_CLOUD_STORAGE_BUCKET)"
+            "distillation-patterns in GOOGLE_CLOUD_STORAGE_BUCKET)",
+            **TEXT,
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the request and send nothing.")] = False,
-    cancel: Annotated[bool, typer.Option("--cancel", help="Stop the job of the same command.")] = False,
-    role: Annotated[str | None, typer.Option(help="The service role that Bedrock works by.", **BEDROCK)] = None,
-    machine: Annotated[str, typer.Option(help="Google's name of a machine.", **VERTEX)] = "g2-standard-8",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the request and send nothing.", **FLAG)] = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Stop the job of the same command.", **FLAG)] = False,
+    role: Annotated[str | None, typer.Option(help="The service role that Bedrock works by.", **TEXT, **BEDROCK)] = None,
+    machine: Annotated[str, typer.Option(help="Google's name of a machine.", **TEXT, **VERTEX)] = "g2-standard-8",
     accelerator: Annotated[
-        str | None, typer.Option(help="Google's name of a GPU. (default: NVIDIA_L4 without --machine)", **VERTEX)
+        str | None,
+        typer.Option(help="Google's name of a GPU. (default: NVIDIA_L4 without --machine)", **TEXT, **VERTEX),
     ] = None,
-    count: Annotated[int, typer.Option(min=1, help="How many GPUs, there or here; every training uses all.")] = 1,
+    count: Annotated[
+        int, typer.Option(min=1, help="How many GPUs, there or here; every training uses all.", **NUMBER)
+    ] = 1,
     config: Annotated[
-        Path | None, typer.Option(help="An accelerate configuration, for FSDP or DeepSpeed.", **ACCELERATE)
+        Path | None, typer.Option(help="An accelerate configuration, for FSDP or DeepSpeed.", **PATH, **ACCELERATE)
     ] = None,
     spot: Annotated[
-        bool, typer.Option("--spot", help="Cheaper, and may be taken away: goes on after.", **VERTEX)
+        bool, typer.Option("--spot", help="Cheaper, and may be taken away: goes on after.", **FLAG, **VERTEX)
     ] = False,
     image: Annotated[
-        str, typer.Option(help="The container: Python 3.11 or newer, pip, bash, CUDA.", **VERTEX)
+        str,
+        typer.Option(
+            help="The container: Python 3.11 or newer, pip, bash, CUDA.",
+            show_default="pytorch/pytorch with CUDA 12.6",
+            **TEXT,
+            **VERTEX,
+        ),
     ] = "docker.io/pytorch/pytorch:2.13.0-cuda12.6-cudnn9-runtime",
     service_account: Annotated[
-        str | None, typer.Option(help="Whom the job runs as. (default: Vertex AI's own agent)", **VERTEX)
+        str | None, typer.Option(help="Whom the job runs as. (default: Vertex AI's own agent)", **TEXT, **VERTEX)
     ] = None,
 ) -> None:
     """Have a distillation done elsewhere, and follow it. The same command again finds the same job.
 
-    Bedrock asks its own teacher and trains a student of its own. On Vertex AI it is `distill run`, on its GPUs, and on
-    accelerate it is `distill run` on all of yours.
+    Bedrock has its own teacher and student; on Vertex AI and accelerate it is `distill run`, on GPUs there or here.
     """
     given = {name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"}
     if on not in LAUNCHERS:
@@ -640,10 +706,17 @@ def _quiet() -> None:
 def main() -> None:
     """The entry point: what the user can mend is one message and status 2."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except typer.Abort:  # a question that was answered with Ctrl-C, or by nobody
+        sys.exit(EXIT_INTERRUPTED)
     except InputError as error:
-        console.print(f"error: {error}", style="red", soft_wrap=True)
-        sys.exit(EXIT_INPUT)
+        message = str(error)
+    except typer.TyperException as error:  # of the command line itself; of none at all the help is printed already
+        message = error.format_message().partition(", unable to parse")[0].rstrip(".")
+        message = message and f"{message}; --help says what there is"
+    if message:
+        console.print(f"error: {message}", style="red", soft_wrap=True)
+    sys.exit(EXIT_INPUT)
 
 
 if __name__ == "__main__":

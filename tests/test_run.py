@@ -17,6 +17,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import typer
 from commands import distill
 from rich.console import Console
 
@@ -281,6 +282,61 @@ def test_bad_input_is_one_message_and_status_2(name, tiny, tmp_path, monkeypatch
     assert distill(monkeypatch, *arguments, *extra) == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("error: " + message.format(**fill))
+
+
+@pytest.mark.parametrize("command", ["run", "plan", "launch", "check", "export", "copy", "report", "list", ""])
+def test_help_fits_a_terminal_of_80_columns(command, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert distill(monkeypatch, *filter(None, [command]), "--help") == 0
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    assert not [line for line in shown.splitlines() if "…" in line]  # a name that is cut off cannot be typed
+
+
+def test_help_begins_with_what_is_needed_most(monkeypatch, capsys):
+    def order(command: str) -> list[str]:
+        assert distill(monkeypatch, command, "--help") == 0
+        return re.findall(r"^│[ *]+(--[a-z-]+)|^╭─ ([A-Z][\w' ,]+) ─", capsys.readouterr().out, re.M)
+
+    options = [option or panel for option, panel in order("run")]
+    assert options[:6] == ["Arguments", "Options", "--teacher", "--student", "--prompts", "--instruction"]
+    panels = [panel for _, panel in order("run") if panel]
+    assert panels[1:] == [
+        "Options",
+        "A teacher behind a platform",
+        "A teacher's logs",
+        "Repeating, recording, and where",
+    ]
+    assert [option for option, _ in order("launch") if option][:4] == ["--on", "--output", "--dry-run", "--cancel"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "--gold", "x"), "Invalid value for '--gold': Input should be a valid integer; --help says what there"),
+        (
+            ("run", "sequence-level", "--glod", 5),
+            "No such option: --glod (Possible options: --gold, --logs); --help says",
+        ),
+        (("run",), "Missing argument 'pattern'; --help says what there is"),
+        (("nosuch",), "No such command 'nosuch'; --help says what there is"),
+        (("run", "sequence-level", "--device", "tpu"), "--device tpu: give auto, cpu, cuda or cuda:N"),
+        (("check", "sequence-level", "--prompts", "x", "--device", "tpu"), "--device tpu: give auto, cpu, cuda or"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line_that_says_where_help_is(arguments, message, monkeypatch, capsys):
+    monkeypatch.setattr(cli, "_load_libraries", lambda: pytest.fail("nothing is loaded for it"))
+    assert distill(monkeypatch, *arguments) == 2
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("error: " + message)
+
+
+def test_a_question_that_is_not_answered_ends_it_quietly(monkeypatch, capsys):
+    def asked(**_: object) -> None:
+        raise typer.Abort
+
+    monkeypatch.setattr(cli, "app", asked)
+    assert distill(monkeypatch, "run", "sequence-level") == cli.EXIT_INTERRUPTED and not capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["run", "plan"])
