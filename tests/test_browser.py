@@ -377,7 +377,7 @@ def test_colours_follow_the_system_and_the_choice_is_kept(address: str, opened: 
     page.emulate_media(color_scheme="light")
     expect(body).to_have_attribute("data-md-color-scheme", "default")
     for _ in ("light", "dark"):
-        page.locator("[data-md-component=palette] label").locator("visible=true").click()
+        page.locator(".md-header__option label").locator("visible=true").click()
     expect(body).to_have_attribute("data-md-color-scheme", "slate")
     page.goto(f"{address}patterns/sequence-level.html", wait_until="commit")
     page.wait_for_selector("article", state="attached")
