@@ -22,7 +22,8 @@
     const show = option => {
       const shown = following(option)
         ? options.find(({ dataset: { mdColorMedia: media } }) => media.includes(":") && matchMedia(media).matches) : option
-      document.body.dataset.mdColorScheme = shown.dataset.mdColorScheme
+      const scheme = document.body.dataset.mdColorScheme = shown.dataset.mdColorScheme
+      document.documentElement.style.colorScheme = scheme === "slate" ? "dark" : "light" // of the window's scrollbars
       for (const each of options) each.nextElementSibling.hidden = each !== option
     }
     const chosen = __md_get("__palette")?.color?.media
@@ -56,11 +57,6 @@
     }
     const mend = () => {
       for (const nav of document.querySelectorAll(".md-code__nav")) nav.role = "none" // it holds a button and leads nowhere
-      for (const frame of document.querySelectorAll(".md-typeset__scrollwrap:not([tabindex])")) {
-        frame.tabIndex = 0 // so that keys can scroll a wide table
-        frame.role = "group"
-        frame.ariaLabel = frame.querySelector("caption")?.textContent ?? "Table"
-      }
     }
     new MutationObserver(mend).observe(document.querySelector("article"), { childList: true, subtree: true })
   },
