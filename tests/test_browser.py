@@ -158,6 +158,8 @@ def test_chooser_without_scripts_is_its_tables(address: str, opened: Open) -> No
     tables = page.locator("table.dp-criteria")
     assert tables.count() == len(CATALOGUE.vocabulary.dimensions)
     assert tables.first.locator("tbody tr").count() == len(CATALOGUE.patterns)
+    page.locator("details:has(table.dp-criteria) summary").first.click()
+    assert tables.first.is_visible() and not tables.last.is_visible()
 
 
 # ---------------------------------------------------------------------------------------- tables of patterns
