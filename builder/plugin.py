@@ -41,8 +41,8 @@ class CatalogueConfig(Config):
 class CataloguePlugin(BasePlugin[CatalogueConfig]):
     """`mkdocs build` stops at a broken catalogue; `mkdocs serve` shows what it can of it, and what is wrong.
 
-    While serving, a page whose Markdown is the same is not converted again, nor taken apart for the search index, nor are
-    the theme's templates compiled.
+    While serving, a page whose Markdown is the same is not converted again, nor taken apart for the search index, nor
+    are the theme's templates compiled.
     """
 
     serving = False

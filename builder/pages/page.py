@@ -290,6 +290,8 @@ def front_matter(value: Any) -> str:
 
 for environment in (ENVIRONMENT, PLAIN):
     environment.filters["day"] = day
-    environment.filters["indent"] = lambda text: Markup(indent(str(text), "    "))  # jinja2's own takes ten times as long
+    environment.filters["indent"] = lambda text: Markup(
+        indent(str(text), "    ")
+    )  # jinja2's own takes ten times as long
     environment.filters["code"] = Markup  # of ours alone: escaped, it would be shown with entities
     environment.filters["head"] = lambda text: Markup(front_matter(head(text)))
