@@ -233,6 +233,8 @@ def test_relations_are_drawn_and_listed(address: str, opened: Open) -> None:
     assert maps.count() >= 3
     for drawn in maps.all():
         assert drawn.is_visible() and " " in drawn.get_attribute("aria-label")
+    frames = page.locator(".dp-diagram--map .dp-diagram__frame")
+    assert len({frame.get_attribute("aria-label") for frame in frames.all()}) == maps.count()
     page.locator(".dp-related").get_by_role("link").first.click()
     page.wait_for_url(re.compile(r"/patterns/[\w-]+\.html$"))
 
@@ -286,7 +288,14 @@ def test_a_term_tells_its_meaning_to_pointer_and_keys(address: str, opened: Open
     expect(tooltip).to_contain_text(meaning)
     page.mouse.move(0, 0)
     expect(tooltip).to_have_count(0)
+    assert link.get_attribute("title") == meaning
     link.focus()
+    expect(tooltip).to_contain_text(meaning)
+    page.keyboard.press("Escape")
+    expect(tooltip).to_have_count(0)
+    link.hover()
+    tooltip.hover()  # the pointer can reach it
+    page.wait_for_timeout(400)
     expect(tooltip).to_contain_text(meaning)
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile("teacher-model"))
@@ -384,6 +393,21 @@ def test_colours_follow_the_system_and_the_choice_is_kept(address: str, opened: 
     page.goto(f"{address}patterns/sequence-level.html", wait_until="commit")
     page.wait_for_selector("article", state="attached")
     expect(body).to_have_attribute("data-md-color-scheme", "slate")
+
+
+def test_the_theme_sets_up_nothing_before_it_is_needed(http: str, opened: Open) -> None:
+    """Each would style the whole page anew: see theme.js and the features in mkdocs.yml."""
+    page = opened(f"{http}patterns/sequence-level.html", PHONE, "dark")
+    page.wait_for_function("window.component$ !== undefined")
+    assert (
+        page.locator("meta[name=color-scheme]").count() == 0
+        and page.locator("[data-md-component=palette]").count() == 0
+    )
+    assert page.locator(".md-typeset__scrollwrap").count() == 0
+    assert page.locator(".md-code__nav").count() < page.locator(".highlight").count() / 4
+    last = page.locator("details:has(.highlight)").last
+    last.locator("summary").click()
+    last.locator("[data-md-type=copy]").wait_for(state="attached")
 
 
 def test_print_is_dark_on_light_and_leaves_out_what_only_a_screen_can_do(http: str, opened: Open) -> None:
