@@ -399,10 +399,7 @@ def test_the_theme_does_not_style_the_whole_page_anew(http: str, opened: Open) -
     """It sets up neither colours nor tables, which theme.js and the templates do; see there."""
     page = opened(f"{http}patterns/sequence-level.html", PHONE, "dark")
     page.wait_for_function("window.component$ !== undefined")
-    assert (
-        page.locator("meta[name=color-scheme]").count() == 0
-        and page.locator("[data-md-component=palette]").count() == 0
-    )
+    assert page.locator("meta[name=color-scheme], [data-md-component=palette]").count() == 0
     assert page.locator(".md-typeset__scrollwrap").count() == 0
 
 
