@@ -85,7 +85,8 @@ def _pattern(catalogue: Catalogue, source: Source, slug: str, pattern: Pattern) 
         path = ("architecture", "diagram")
         line, column = source.position(path)
         yield source.problem(path, error.what, error.why, error.mend, at=(line + error.line, column))
-    labels = [] if wrong else LABELS.findall(pattern.architecture.diagram)
+    drawn = "" if wrong else pattern.architecture.diagram
+    labels = (FLOWCHART if diagram.is_flowchart(drawn) else SEQUENCE).findall(drawn)
     for figure in (f for label in labels for f in _figures(label.strip('[]|"'))):
         at = source.find(("architecture", "diagram"), figure)
         why, mend = "a diagram cites nothing", "say it in words, or in a text that cites its source"
@@ -95,8 +96,10 @@ def _pattern(catalogue: Catalogue, source: Source, slug: str, pattern: Pattern) 
         yield from _related(catalogue, source, pattern)
 
 
-LABELS = re.compile(r'\[[^\]\n]*\]|\|[^|\n]*\||"[^"\n]*"')
+FLOWCHART = re.compile(r'\[[^\]\n]*\]|\|[^|\n]*\||"[^"\n]*"')
 """What most labels of a flowchart stand in: brackets, bars, quotes."""
+SEQUENCE = re.compile(r"^[^%\n]*?(?::|\bas\b|^\s*(?:loop|alt|else|opt|par|and|critical|break)\b)(.*)", re.M)
+"""The words of a sequence: what follows a colon, a name's `as` or the word that opens a block."""
 
 
 def _stem(source: Source, stem: str, slug: str) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ models; the tests hold each file against its schema.
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -260,7 +261,9 @@ DATA: dict[str, Any] = {
 }
 
 
+@cache
 def schema(model: Any) -> dict[str, Any]:
+    """Kept, as a preview asks for it at every change."""
     return TypeAdapter(model).json_schema()
 
 

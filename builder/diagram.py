@@ -40,6 +40,11 @@ class DiagramError:
     mend: str = "mend the line; it is Mermaid, a flowchart or a sequence diagram"
 
 
+def is_flowchart(source: str) -> bool:
+    """Or else a sequence."""
+    return bool(FLOWCHART.match(_told(source)))
+
+
 def errors(source: str) -> Iterator[DiagramError]:
     """What keeps the diagram from being drawn as it is written, by line of its source."""
     for number, line in enumerate(source.splitlines(), 1):
@@ -66,11 +71,15 @@ def svg(source: str, name: str, label: str) -> str:
     return re.sub(r"[\[\]{}*_`]", lambda m: f"&#{ord(m[0])};", drawing)  # words of labels, never Markdown
 
 
+def _told(source: str) -> str:
+    """Without its comments, each of which becomes an empty line, so that errors name the line of the source."""
+    return "\n".join("" if line.strip().startswith("%%") else line for line in source.splitlines())
+
+
 @cache
 def _laid_out(source: str) -> Callable[[], str]:
     """Read and laid out, which finds what is wrong, and kept, so that drawing it goes on from here."""
-    # A comment becomes an empty line, so that errors name the line of the source.
-    told = "\n".join("" if line.strip().startswith("%%") else line for line in source.splitlines())
+    told = _told(source)
     if FLOWCHART.match(told):
         flowchart = merm.parse_flowchart(told)
         layout = layout_diagram(flowchart, measure_fn=TextMeasurer().measure)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,8 @@ class CatalogueConfig(Config):
 class CataloguePlugin(BasePlugin[CatalogueConfig]):
     """`mkdocs build` stops at a broken catalogue; `mkdocs serve` shows what it can of it, and what is wrong.
 
-    While serving, a page whose Markdown is the same is not converted again, nor are the theme's templates compiled.
+    While serving, a page whose Markdown is the same is not converted again, nor taken apart for the search index, nor
+    are the theme's templates compiled.
     """
 
     serving = False
@@ -49,6 +51,7 @@ class CataloguePlugin(BasePlugin[CatalogueConfig]):
 
     def __init__(self) -> None:
         self.converted: dict[str, tuple[Any, dict[str, Any]]] = {}
+        self.indexed: dict[str, tuple[Any, list[dict[str, Any]]]] = {}
         self.compiled = Compiled()
         self.around: tuple[str, tuple[str, ...]] = ("", ())
 
@@ -137,10 +140,24 @@ class CataloguePlugin(BasePlugin[CatalogueConfig]):
             server.watch(path)
         return server
 
-    def on_env(self, env: jinja2.Environment, **_: Any) -> jinja2.Environment:
+    def on_env(self, env: jinja2.Environment, *, config: MkDocsConfig, **_: Any) -> jinja2.Environment:
         if self.serving:
             env.bytecode_cache = self.compiled
+            if search := config.plugins.get("material/search"):
+                index = search.search_index
+                index.add_entry_from_context = partial(self._index, index.add_entry_from_context, index.entries)
         return env
+
+    def _index(self, add: Callable[[Page], None], entries: list[dict[str, Any]], page: Page) -> None:
+        """Have a page's entries added, which takes its HTML apart, unless it is what it was the last time."""
+        key = (page.content, page.title, page.meta)
+        last, result = self.indexed.get(page.url, (None, []))
+        if last == key:
+            entries += result
+        else:
+            before = len(entries)
+            add(page)
+            self.indexed[page.url] = (key, entries[before:])
 
     def on_post_page(self, output: str, **_: Any) -> str:
         """MkDocs puts its reloading script into each page that it serves, which the site's own policy would forbid."""

@@ -158,6 +158,8 @@ def test_chooser_without_scripts_is_its_tables(address: str, opened: Open) -> No
     tables = page.locator("table.dp-criteria")
     assert tables.count() == len(CATALOGUE.vocabulary.dimensions)
     assert tables.first.locator("tbody tr").count() == len(CATALOGUE.patterns)
+    page.locator("details:has(table.dp-criteria) summary").first.click()
+    assert tables.first.is_visible() and not tables.last.is_visible()
 
 
 # ---------------------------------------------------------------------------------------- tables of patterns
@@ -231,6 +233,8 @@ def test_relations_are_drawn_and_listed(address: str, opened: Open) -> None:
     assert maps.count() >= 3
     for drawn in maps.all():
         assert drawn.is_visible() and " " in drawn.get_attribute("aria-label")
+    frames = page.locator(".dp-diagram--map .dp-diagram__frame")
+    assert len({frame.get_attribute("aria-label") for frame in frames.all()}) == maps.count()
     page.locator(".dp-related").get_by_role("link").first.click()
     page.wait_for_url(re.compile(r"/patterns/[\w-]+\.html$"))
 
@@ -284,7 +288,14 @@ def test_a_term_tells_its_meaning_to_pointer_and_keys(address: str, opened: Open
     expect(tooltip).to_contain_text(meaning)
     page.mouse.move(0, 0)
     expect(tooltip).to_have_count(0)
+    assert link.get_attribute("title") == meaning
     link.focus()
+    expect(tooltip).to_contain_text(meaning)
+    page.keyboard.press("Escape")
+    expect(tooltip).to_have_count(0)
+    link.hover()
+    tooltip.hover()  # the pointer can reach it
+    page.wait_for_timeout(400)
     expect(tooltip).to_contain_text(meaning)
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile("teacher-model"))
@@ -377,11 +388,19 @@ def test_colours_follow_the_system_and_the_choice_is_kept(address: str, opened: 
     page.emulate_media(color_scheme="light")
     expect(body).to_have_attribute("data-md-color-scheme", "default")
     for _ in ("light", "dark"):
-        page.locator("[data-md-component=palette] label").locator("visible=true").click()
+        page.locator(".md-header__option label").locator("visible=true").click()
     expect(body).to_have_attribute("data-md-color-scheme", "slate")
     page.goto(f"{address}patterns/sequence-level.html", wait_until="commit")
     page.wait_for_selector("article", state="attached")
     expect(body).to_have_attribute("data-md-color-scheme", "slate")
+
+
+def test_the_theme_does_not_style_the_whole_page_anew(http: str, opened: Open) -> None:
+    """It sets up neither colours nor tables, which theme.js and the templates do; see there."""
+    page = opened(f"{http}patterns/sequence-level.html", PHONE, "dark")
+    page.wait_for_function("window.component$ !== undefined")
+    assert page.locator("meta[name=color-scheme], [data-md-component=palette]").count() == 0
+    assert page.locator(".md-typeset__scrollwrap").count() == 0
 
 
 def test_print_is_dark_on_light_and_leaves_out_what_only_a_screen_can_do(http: str, opened: Open) -> None:

@@ -243,6 +243,30 @@ def test_a_figure_in_a_diagram_has_no_source(tmp_path: Path) -> None:
     assert [problem.what for problem in load(root)[1]] == ["“60%” has no source"]
 
 
+def test_a_figure_in_a_sequence_has_no_source(tmp_path: Path) -> None:
+    """In a message, in a name, in the words of a block; what a line's ids and arrows hold is no figure."""
+    root = copy_good(tmp_path)
+    path = root / "patterns/sequence-level.yml"
+    lines = [
+        "sequenceDiagram",
+        "participant A as Teacher of 94%",
+        "participant B2",
+        "loop 3 times",
+        "A->>B2: in 70 ms",
+        "end",
+    ]
+    text = path.read_text("utf-8")
+    old = re.search(r"^  diagram: \|-?\n((?:    .*\n)+)", text, re.M)[1]
+    path.write_text(text.replace(old, "".join(f"    {line}\n" for line in lines)), "utf-8")
+    found = [(problem.line, problem.what) for problem in load(root)[1]]
+    first = text[: text.index(old)].count("\n") + 1
+    assert [(line - first, what) for line, what in found] == [
+        (1, "“94%” has no source"),
+        (3, "“3” has no source"),
+        (4, "“70” has no source"),
+    ]
+
+
 def test_own_record_with_a_bad_name_is_named_where_it_is(tmp_path: Path) -> None:
     root, run = copy_good(tmp_path / "catalogue"), tmp_path / "a run"
     save(make_record(), run / "record.json")

@@ -181,17 +181,21 @@ def test_second_build_is_like_a_first_one(tmp_path: Path) -> None:
         plugin = config.plugins["catalogue"]  # MkDocs keeps it from one config to the next
         if anew:
             plugin.converted.clear()
+            plugin.indexed.clear()
             plugin.compiled.code.clear()
         config.plugins.on_startup(command="serve", dirty=False)
         build(config)
         built.kept = plugin.converted
         built.content = {path: result[1]["content"] for path, result in plugin.converted.items()}
-        return {p.relative_to(tmp_path).as_posix(): p.read_text("utf-8") for p in (tmp_path / "site").rglob("*.html")}
+        built.entries = {address: entries for address, (_, entries) in plugin.indexed.items()}
+        files = [*(tmp_path / "site").rglob("*.html"), tmp_path / "site/search/search_index.json"]
+        return {p.relative_to(tmp_path).as_posix(): p.read_text("utf-8") for p in files}
 
-    first, content = built(anew=True), built.content
+    first, content, entries = built(anew=True), built.content, built.entries
     assert built() == first
     assert len({id(key[1]) for key, _ in built.kept.values()}) == 1  # not a list of all files for each page
     assert len(content) > 5 and all(built.content[path] is html for path, html in content.items())
+    assert len(entries) > 5 and all(built.entries[address] is found for address, found in entries.items())
     edit(root, "glossary/teacher.yml", "One of two models.", "Another meaning of it.")
     edit(root, "glossary/teacher.yml", "term: Teacher", "term: Master")
     changed = built()

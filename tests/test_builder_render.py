@@ -203,6 +203,15 @@ def test_every_section_of_the_template_has_text(root: Path) -> None:
         assert all(len(text.strip()) > 20 for text in sections.values())
 
 
+def test_no_table_is_left_to_the_theme() -> None:
+    """Its script frames those without a class one by one, and the page is laid out anew each time."""
+    pages = render(with_records(measured(), measured(own=True)))
+    for path, page in pages.items():
+        if path.endswith(".md"):
+            assert not re.search(r"<table(?![^>]* class=)|^\|", page, re.M), path
+    assert '<div class="dp-scroll dp-scroll--figures" role="group" tabindex="0" aria-label="Serving"' in pages[PAGE]
+
+
 def test_diagram_is_drawn_and_told() -> None:
     page = render(load(GOOD)[0])[PAGE]
     assert 'role="img" aria-label="The teacher leads to the student."' in page

@@ -3,6 +3,7 @@
 ({
   /** In the head: where the reader's choices are kept. */
   base() {
+    document.documentElement.className = "js js-focus-visible" // as the theme's script will have it: later it styles all anew
     window.__md_scope = new URL("..", document.currentScript.src) // the site's root, from assets/
     window.__md_hash = text => [...text].reduce((hash, c) => (hash << 5) - hash + c.charCodeAt(0), 0)
     window.__md_get = (key, store = localStorage, scope = __md_scope) => JSON.parse(store.getItem(`${scope.pathname}.${key}`))
@@ -11,13 +12,38 @@
     }
   },
 
-  /** In the header, before anything is drawn: the colours that were chosen, or else those of the system. */
+  /** In the header, before anything is drawn: the colours that were chosen, or else those of the system, and the button
+      for the next. Not left to the theme's script, which styles the whole page anew four times to set what it finds. */
   palette() {
+    const form = document.querySelector("[data-md-component=palette]")
+    const system = matchMedia("(prefers-color-scheme: light)")
+    const options = [...form.elements]
+    const following = option => !option.dataset.mdColorMedia.includes(":")
+    const show = option => {
+      const shown = following(option)
+        ? options.find(({ dataset: { mdColorMedia: media } }) => media.includes(":") && matchMedia(media).matches) : option
+      const scheme = document.body.dataset.mdColorScheme = shown.dataset.mdColorScheme
+      document.documentElement.style.colorScheme = scheme === "slate" ? "dark" : "light" // of the window's scrollbars
+      for (const each of options) each.nextElementSibling.hidden = each !== option
+    }
     const chosen = __md_get("__palette")?.color?.media
-    const fits = ({ dataset: { mdColorMedia: media } }) =>
-      /:/.test(chosen) ? media === chosen : /:/.test(media) && matchMedia(media).matches
-    const option = [...document.querySelectorAll("[name=__palette]")].find(fits)
-    if (option) document.body.dataset.mdColorScheme = option.dataset.mdColorScheme
+    const first = options.find(option => option.dataset.mdColorMedia === chosen) ?? options[0]
+    delete form.dataset.mdComponent
+    first.checked = true
+    show(first)
+    system.addEventListener("change", () => show(options.find(option => option.checked)))
+    form.addEventListener("change", ({ target }) => {
+      document.body.dataset.mdColorSwitching = "" // the theme lets no colour fade meanwhile
+      show(target)
+      __md_set("__palette", { color: { media: target.dataset.mdColorMedia } })
+      setTimeout(() => delete document.body.dataset.mdColorSwitching)
+    })
+    form.addEventListener("keydown", ({ key }) => {
+      if (key !== "Enter") return
+      const next = options[(options.findIndex(option => option.checked) + 1) % options.length]
+      next.click()
+      next.focus()
+    })
   },
 
   /** After the content: the tab that the address names, and names for what the theme leaves without one. */
@@ -31,11 +57,6 @@
     }
     const mend = () => {
       for (const nav of document.querySelectorAll(".md-code__nav")) nav.role = "none" // it holds a button and leads nowhere
-      for (const frame of document.querySelectorAll(".md-typeset__scrollwrap:not([tabindex])")) {
-        frame.tabIndex = 0 // so that keys can scroll a wide table
-        frame.role = "group"
-        frame.ariaLabel = frame.querySelector("caption")?.textContent ?? "Table"
-      }
     }
     new MutationObserver(mend).observe(document.querySelector("article"), { childList: true, subtree: true })
   },
