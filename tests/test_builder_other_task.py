@@ -84,7 +84,7 @@ def test_what_counts_of_a_label_is_its_latency(catalogue):
     assert entry.speedup is None and "not compared: answers are labels" in entry.words
     out = render(catalogue)["results.md"]
     row = next(line for line in out.split("<tr data-result=")[1:] if "/mail.json" in line)
-    assert "<td>not compared: answers are labels</td>" in row and "<td>10 ms <small>teacher 1" in row
+    assert "<td>not compared: answers are labels</td>" in row and "<td>10 ms <small>teacher " in row
     assert "with task email-moderation, student encoder:2" in row
     words = " ".join(out.split())
     assert figures.SPEED in words and figures.LABELS in words
