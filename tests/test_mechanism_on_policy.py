@@ -22,14 +22,14 @@ from implementations.transfer.objective import Teacher
 from implementations.transfer.trainer import train
 
 
-def test_on_policy(tiny, tmp_path):
+def test_on_policy(tiny, tmp_path, monkeypatch):
     """How far the student is from its teacher where its own text leads, in nats a token on held-out notes.
 
     As in the recipe: half of the steps on the teacher's answers; then as many on its own text, or on those answers
-    with the same loss. On text that is sampled, as in training, the divergence that is trained falls. The other falls
-    too, but by rounding of one kind of processor its interval covers 0; on greedy text, which is how the student is
-    served, both intervals do at this size.
+    with the same loss. Both divergences fall on text that is sampled, as in training. On greedy text, which is how the
+    student is served, their intervals cover 0 at this size. In float32, so that no processor's rounding decides.
     """
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)  # none
     limit, task = 24, ClinicalSummary()
     teacher, tokenizer = load(tiny, "cpu", "float32")
     asked = [note.prompt for note in task.splits(Sizes(0, 0, 96, 0, 0), seed=7).transfer]
@@ -66,8 +66,7 @@ def test_on_policy(tiny, tmp_path):
         on, off = (np.array([found[measure] for found in distances[name]]) for name in ("on", "off"))
         effects[measure] = statistics.difference(on, off)
         show(f"on-policy minus off-policy: {measure} (off-policy {off.mean():.3f})", effects[measure])
-    assert effects["KL(student ‖ teacher), sampled"].high < 0
-    assert effects["KL(teacher ‖ student), sampled"].value < 0
+    assert all(effect.high < 0 for measure, effect in effects.items() if measure.endswith("sampled"))
 
 
 @torch.no_grad()
