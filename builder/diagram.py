@@ -59,6 +59,7 @@ def errors(source: str) -> Iterator[DiagramError]:
         yield DiagramError(int(found[1]) if found else 0, found[2] if found else message)
 
 
+@cache
 def svg(source: str, name: str, label: str) -> str:
     """The diagram as one SVG element; `name` keeps its ids apart, `label` is read in its place."""
     root = _clean(ET.fromstring(_laid_out(source)()), name)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from jinja2.bccache import Bucket
 from mkdocs.config import config_options as option
 from mkdocs.config.base import Config
 from mkdocs.config.defaults import MkDocsConfig
@@ -25,6 +23,7 @@ from implementations.errors import InputError
 
 from .check import check
 from .downloads import archives, cells, on_demand
+from .kept import Kept
 from .load import CLAIMS, Catalogue, read
 from .preview import Shown, show
 from .render import navigation, render
@@ -39,21 +38,14 @@ class CatalogueConfig(Config):
 
 
 class CataloguePlugin(BasePlugin[CatalogueConfig]):
-    """`mkdocs build` stops at a broken catalogue; `mkdocs serve` shows what it can of it, and what is wrong.
-
-    While serving, a page whose Markdown is the same is not converted again, nor taken apart for the search index, nor
-    are the theme's templates compiled.
-    """
+    """`mkdocs build` stops at a broken catalogue; `mkdocs serve` shows what it can of it, and what is wrong."""
 
     serving = False
     catalogue: Catalogue
     shown: Shown | None = None
 
     def __init__(self) -> None:
-        self.converted: dict[str, tuple[Any, dict[str, Any]]] = {}
-        self.indexed: dict[str, tuple[Any, list[dict[str, Any]]]] = {}
-        self.compiled = Compiled()
-        self.around: tuple[str, tuple[str, ...]] = ("", ())
+        self.kept = Kept()
 
     def on_startup(self, *, command: str, **_: Any) -> None:
         self.serving = command == "serve"  # having this event also keeps the plugin, and its pages, over rebuilds
@@ -70,6 +62,7 @@ class CataloguePlugin(BasePlugin[CatalogueConfig]):
         for problem in problems:
             log.error(str(problem))
         if self.serving:
+            self.kept.look(config)
             self.shown = show(self.catalogue, problems, self.shown)
         elif problems:
             some = f"{len(problems)} problem{'s' * (len(problems) > 1)}"
@@ -107,27 +100,14 @@ class CataloguePlugin(BasePlugin[CatalogueConfig]):
 
     # -- while serving
 
-    def on_nav(self, _: Navigation, *, config: MkDocsConfig, files: Files) -> None:
-        """Settings and files, on which every page depends: one object as long as they stay what they are."""
-        settings = repr((config.markdown_extensions, config.mdx_configs, config.validation))
-        around = (settings, tuple(files.src_uris))
-        self.around = self.around if self.around == around else around
+    def on_nav(self, nav: Navigation, *, config: MkDocsConfig, files: Files) -> None:
+        self.nav = nav
+        self.kept.place(config, files)
 
     def on_pre_page(self, page: Page, *, config: MkDocsConfig, files: Files) -> Page:
         if self.serving:
-            page.render = partial(self._convert, page)
+            page.render = partial(self.kept.convert, page)
         return page
-
-    def _convert(self, page: Page, config: MkDocsConfig, files: Files) -> None:
-        """Convert a page's Markdown, unless it and all that it might link to are what they were the last time."""
-        key = (page.markdown, self.around)
-        last, result = self.converted.get(page.file.src_uri, (None, {}))
-        if last == key:
-            links = {files.src_uris[f.src_uri]: anchors for f, anchors in result["links_to_anchors"].items()}
-            vars(page).update(result, links_to_anchors=links)
-        else:
-            type(page).render(page, config, files)
-            self.converted[page.file.src_uri] = (key, {name: getattr(page, name) or {} for name in CONVERTED})
 
     def on_serve(self, server: LiveReloadServer, **_: Any) -> LiveReloadServer:
         """Look for changes ten times a second, where MkDocs looks twice; make an archive when it is asked for."""
@@ -142,44 +122,12 @@ class CataloguePlugin(BasePlugin[CatalogueConfig]):
 
     def on_env(self, env: jinja2.Environment, *, config: MkDocsConfig, **_: Any) -> jinja2.Environment:
         if self.serving:
-            env.bytecode_cache = self.compiled
-            if search := config.plugins.get("material/search"):
-                index = search.search_index
-                index.add_entry_from_context = partial(self._index, index.add_entry_from_context, index.entries)
+            self.kept.equip(env, config, self.nav)
         return env
-
-    def _index(self, add: Callable[[Page], None], entries: list[dict[str, Any]], page: Page) -> None:
-        """Have a page's entries added, which takes its HTML apart, unless it is what it was the last time."""
-        key = (page.content, page.title, page.meta)
-        last, result = self.indexed.get(page.url, (None, []))
-        if last == key:
-            entries += result
-        else:
-            before = len(entries)
-            add(page)
-            self.indexed[page.url] = (key, entries[before:])
 
     def on_post_page(self, output: str, **_: Any) -> str:
         """MkDocs puts its reloading script into each page that it serves, which the site's own policy would forbid."""
         return output.replace("script-src 'self'", "script-src 'self' 'unsafe-inline'", 1) if self.serving else output
-
-
-CONVERTED = ("content", "toc", "_title_from_render", "present_anchor_ids", "links_to_anchors")
-"""What MkDocs notes of a page as it converts it."""
-
-
-class Compiled(jinja2.BytecodeCache):
-    """Compiled templates, kept from one build to the next; jinja2 asks by name and by a hash of the source."""
-
-    def __init__(self) -> None:
-        self.code: dict[tuple[str, str], bytes] = {}
-
-    def load_bytecode(self, bucket: Bucket) -> None:
-        if code := self.code.get((bucket.key, bucket.checksum)):
-            bucket.bytecode_from_string(code)
-
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        self.code[bucket.key, bucket.checksum] = bucket.bytecode_to_string()
 
 
 def _origin(path: str) -> str | None:

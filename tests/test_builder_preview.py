@@ -20,6 +20,7 @@ from mkdocs.commands.build import build
 from mkdocs.config import load_config
 from test_builder_check import TARGETS
 
+from builder.kept import Kept
 from builder.preview import Shown, page_of, show
 from builder.render import render
 
@@ -180,22 +181,22 @@ def test_second_build_is_like_a_first_one(tmp_path: Path) -> None:
         config = load_config(str(root / "mkdocs.yml"), site_dir=str(tmp_path / "site"))
         plugin = config.plugins["catalogue"]  # MkDocs keeps it from one config to the next
         if anew:
-            plugin.converted.clear()
-            plugin.indexed.clear()
-            plugin.compiled.code.clear()
+            plugin.kept = Kept()
         config.plugins.on_startup(command="serve", dirty=False)
         build(config)
-        built.kept = plugin.converted
-        built.content = {path: result[1]["content"] for path, result in plugin.converted.items()}
-        built.entries = {address: entries for address, (_, entries) in plugin.indexed.items()}
+        built.kept = plugin.kept
+        built.content = {path: result["content"] for path, (_, result) in plugin.kept.converted.items()}
+        built.entries = {address: entries for address, (_, entries) in plugin.kept.indexed.items()}
+        built.pages = {address: page for address, (_, page) in plugin.kept.written.items()}
         files = [*(tmp_path / "site").rglob("*.html"), tmp_path / "site/search/search_index.json"]
         return {p.relative_to(tmp_path).as_posix(): p.read_text("utf-8") for p in files}
 
-    first, content, entries = built(anew=True), built.content, built.entries
+    first, content, entries, pages = built(anew=True), built.content, built.entries, built.pages
     assert built() == first
-    assert len({id(key[1]) for key, _ in built.kept.values()}) == 1  # not a list of all files for each page
+    assert len({id(key[1]) for key, _ in built.kept.converted.values()}) == 1  # not a list of all files for each page
     assert len(content) > 5 and all(built.content[path] is html for path, html in content.items())
     assert len(entries) > 5 and all(built.entries[address] is found for address, found in entries.items())
+    assert len(pages) > 5 and all(built.pages[address] is page for address, page in pages.items())
     edit(root, "glossary/teacher.yml", "One of two models.", "Another meaning of it.")
     edit(root, "glossary/teacher.yml", "term: Teacher", "term: Master")
     changed = built()
@@ -203,6 +204,12 @@ def test_second_build_is_like_a_first_one(tmp_path: Path) -> None:
     edit(root, "glossary/teacher.yml", "severity: high", "severity: none of them")
     broken = built()
     assert broken != changed and broken == built(anew=True)
+    edit(root, "mkdocs.yml", "site_name: Distillation Patterns", "site_name: Another name")
+    renamed = built()
+    assert renamed != broken and renamed == built(anew=True)
+    edit(root, "site_overrides/theme/main.html", '<meta name="theme-color"', '<meta name="theme-colour"')
+    themed = built()
+    assert themed != renamed and themed == built(anew=True)
 
 
 # ------------------------------------------------------------------------------------------------ the real thing
