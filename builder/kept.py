@@ -45,8 +45,8 @@ class Kept:
     def _environment(self, make: Callable[[], jinja2.Environment]) -> jinja2.Environment:
         env = make()
         own, names = self.theme
-        if not names:
-            self.theme = own, env.loader.list_templates()
+        if not names:  # some ten thousand icons among them, which MkDocs would sort out at each build
+            self.theme = own, [name for name in env.loader.list_templates() if not name.startswith(".")]
         env.loader.list_templates = lambda: self.theme[1]
         return env
 
