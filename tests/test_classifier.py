@@ -141,6 +141,14 @@ def test_answers_have_log_probabilities_of_labels_where_asked(tiny_encoder, work
     assert work.ask("ask", teacher, [Request("", "thanks", 8)]).answers[0].top_logprobs is None
 
 
+def test_what_was_answered_before_is_not_asked_again(tiny_encoder, work):
+    """Two seeds begin with the same untrained student; the second found all of its answers there and failed."""
+    teacher = work.model(work.classifier(tiny_encoder, LABELS), "it")
+    asked = [Request("", text, 8) for text, _ in messages(5, 3)]
+    first = work.ask("ask", teacher, asked)
+    assert work.ask("ask", teacher, asked).answers == first.answers
+
+
 @pytest.mark.parametrize(
     ("answer", "label"),
     [("billing", 0), (" Billing. ", 0), ("**Praise!** It says so.", 2), ("No label", None), ("", None), ("1", None)],

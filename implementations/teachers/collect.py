@@ -80,7 +80,7 @@ class Collector:
         why = None
         if remote:
             why = self._over_the_network(teacher, list(first), lambda done: on_answer(len(known) + done))
-        else:
+        elif first:  # a model that has answered all is not loaded
             self._here(teacher, list(first), lambda done: on_answer(len(known) + done))
         return self._collected(teacher, requests, len(known), remote, why)
 
