@@ -46,7 +46,8 @@
     })
   },
 
-  /** After the content: the tab that the address names, and names for what the theme leaves without one. */
+  /** After the content: the tab that the address names, names for what the theme leaves without one, and a way for keys
+      into code that may scroll, until it is in view and the theme looks whether it does. */
   content() {
     const tab = document.getElementById(location.hash.slice(1))
     if (tab?.name?.startsWith("__tabbed_")) tab.checked = true
@@ -55,6 +56,7 @@
       const name = `Pages: ${label.previousElementSibling.textContent.trim()}`
       label.append(Object.assign(document.createElement("span"), { className: "dp-unseen", textContent: name }))
     }
+    for (const code of document.querySelectorAll("pre > code")) code.tabIndex = 0
     const mend = () => {
       for (const nav of document.querySelectorAll(".md-code__nav")) nav.role = "none" // it holds a button and leads nowhere
     }
