@@ -85,8 +85,9 @@ ASKED, LOGGED, PAYBACK, AGAIN = (
 FLAG, NUMBER, USD, PATH, TEXT = ({"metavar": word} for word in ("", "N", "USD", "PATH", "TEXT"))
 
 Pattern = Annotated[str, typer.Argument(help="A pattern of `distill list`.")]
-TEACHERS = "local (the embedded model), local:encoder (a classifier), local:PATH" + "".join(
-    f", {platform.teacher}" for slug, platform in PLATFORMS.items() if slug != "local"
+TEACHERS = (
+    "local (the embedded model), local:encoder (a classifier), local:resnet (one of images), local:PATH"
+    + "".join(f", {platform.teacher}" for slug, platform in PLATFORMS.items() if slug != "local")
 )
 Teacher = Annotated[list[str], typer.Option(help=f"{TEACHERS}; several times for multi-teacher.", **TEXT)]
 OneTeacher = Annotated[str, typer.Option("--teacher", help=f"{TEACHERS}.", **TEXT)]
@@ -94,8 +95,8 @@ Student = Annotated[
     str | None,
     typer.Option(
         help="How many layers to keep of the teacher (of the embedded model, if the teacher is elsewhere), or the "
-        "folder of a local model, or encoder: one that classifies (encoder:2 is two layers of it, which is also what "
-        "is kept of a teacher that is one). "
+        "folder of a local model, or what classifies: encoder or, for images, resnet (encoder:2 is two layers of it, "
+        "resnet:8 eight; so many are kept of a teacher that is one). "
         "(default: 10; 2 with --smoke)",
         **TEXT,
     ),

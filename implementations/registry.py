@@ -235,8 +235,11 @@ RECIPES: dict[str, Recipe] = {
 
 # The tasks whose answer is one word, which a classifier can give too.
 LABELLED = (
+    "implementations/tasks/images.py",
     "implementations/tasks/labelled.py",
     "implementations/teachers/encoder.py",
+    "implementations/teachers/resnet.py",
+    "implementations/teachers/starts.py",
     "implementations/teachers/classifier.py",
     "implementations/transfer/classifier.py",
     "implementations/transfer/losses/classification.py",
@@ -284,6 +287,20 @@ TASKS: dict[str, BuiltIn] = {
                 "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
                 2_466_783,
                 "MIT; cite Hutto & Gilbert (2014), ICWSM-14",
+            ),
+            LABELLED,
+        ),
+        BuiltIn(
+            "digits",
+            "Images of handwritten digits (UCI, in scikit-learn)",
+            Package(
+                "pip",
+                "scikit-learn",
+                "1.9.1",
+                "scikit_learn-1.9.1-cp311-cp311-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl",
+                "52a0703bbc07ad27f560fa63fa68e4c54dd735bfbbf65b4dd3c225dc7547b6df",
+                9_315_422,
+                "BSD-3-Clause; cite Alpaydin & Kaynak (1998), Optical Recognition of Handwritten Digits, UCI",
             ),
             LABELLED,
         ),

@@ -32,12 +32,12 @@ from .record import ArmKind, Model, Record, Serving, Stage, link, write_atomic
 from .registry import ENGINE, RECIPES, TASKS, Signal
 from .settings import Plan, make_plan, make_task, recipe_of
 from .tasks.task import Item, Task
-from .teachers import committee, embedded, encoder
+from .teachers import committee, embedded, encoder, resnet, starts
 from .teachers.answered import AnsweredTeacher
 from .teachers.local import EXPECTED, check_folder, load
 from .teachers.open import check_remote, leaves_machine, notes, open_remote
 from .teachers.teacher import RemoteTeacher, Teacher
-from .transfer.classifier import labels_in
+from .transfer.classifier import labels_in, layers_of, reads_images
 from .transfer.device import compute_dtype, pick_device
 from .transfer.job import shared_vocabulary
 from .workspace import Workspace
@@ -183,15 +183,29 @@ def _teachers(options: Options, work: Workspace, task: Task) -> list[Teacher]:
 
 
 def _teacher(spec: str, work: Workspace, task: Task) -> Teacher:
-    """The model that answers: the embedded one, ``local:PATH``, ``local:encoder``, or one behind a platform."""
+    """The model that answers: the embedded one, ``local:PATH``, one of ``local:`` STARTS, or one behind a platform."""
     platform, _, model = spec.partition(":")
+    _check_reads("--teacher", spec, task)
     if platform != "local":
         return open_remote(spec)
-    if encoder.classifies(model):
+    if starts.classifies(model):
         return work.model(*_classifier(model, "--teacher local:", work, task))
     if not model:
         return work.model(embedded.unpack(work.root, work.stages), embedded.NAME)
     return work.model(_check_model(Path(model), "--teacher local:"), Path(model).resolve().name)
+
+
+def _check_reads(option: str, spec: str, task: Task) -> None:
+    """Raise InputError where ``spec`` names a model of text and the prompts of ``task`` are images, or the reverse."""
+    found = starts.named(spec)
+    images = found[0] is resnet if found else reads_images(Path(spec.removeprefix("local:")))
+    if images != starts.has_images(task):
+        reads, has = ("images", "text") if images else ("text", "images")
+        platform = "local:" if option == "--teacher" else ""
+        raise InputError(
+            f"{option} {spec}: it reads {reads}, and the prompts of {task.title} are {has}; give {option} "
+            f"{platform}{starts.start_of(task).SPEC}, or the folder of a classifier of {has}"
+        )
 
 
 def _classifier(spec: str, option: str, work: Workspace, task: Task) -> tuple[Path, str]:
@@ -199,14 +213,16 @@ def _classifier(spec: str, option: str, work: Workspace, task: Task) -> tuple[Pa
 
     Raises InputError where the answers of the task are no labels, or not the classifier's.
     """
-    labels, spec = encoder.labels_of(task), spec.removeprefix("local:")
-    if encoder.is_encoder(spec):
-        whole, layers = work.classifier(encoder.unpack(work.root, work.stages), labels), spec.partition(":")[2]
-        return (work.cut(whole, int(layers)), _kept(encoder.NAME, layers)) if layers else (whole, encoder.NAME)
-    folder = Path(spec)
-    name = folder.resolve().name
+    labels = starts.labels_of(task)
+    if found := starts.named(spec):
+        start, layers = found
+        folder, name = start.unpack(work.root, work.stages), start.NAME
+    else:
+        layers, folder = None, Path(spec.removeprefix("local:"))
+        name = folder.resolve().name
     if encoder.kind(folder) == "encoder":
-        return work.classifier(folder, labels), name
+        whole = work.classifier(folder, labels)
+        return (work.cut(whole, layers), _kept(name, layers)) if layers else (whole, name)
     if (has := labels_in(folder)) != labels:
         raise InputError(
             f"{option}{folder}: its labels are {', '.join(has)}, those of {task.title} {', '.join(labels)}; give the "
@@ -227,8 +243,8 @@ def _base(options: Options, work: Workspace, task: Task, teachers: list[Teacher]
     if options.assistant:
         return _check_model(options.assistant, "--assistant"), options.assistant.resolve().name
     recipe = RECIPES[options.pattern]
-    if recipe.needs is not Signal.TEXT and encoder.student_classifies(options):
-        return _classifier(encoder.SPEC, "--assistant ", work, task)
+    if recipe.needs is not Signal.TEXT and starts.student_classifies(options):
+        return _classifier(starts.start_of(task).SPEC, "--assistant ", work, task)
     needed = recipe.needs is not Signal.TEXT or (recipe.committee and len(teachers) < committee.LEAST)
     return (embedded.unpack(work.root, work.stages) if needed else None), embedded.NAME
 
@@ -248,16 +264,19 @@ def _student(options: Options, work: Workspace, task: Task, base: Path | None, b
     """
     default = SMOKE_LAYERS if options.smoke else STUDENT_LAYERS
     if base and encoder.kind(base):
-        default = encoder.SMOKE_LAYERS if options.smoke else encoder.LAYERS
+        start = starts.start_of(task)
+        default = start.SMOKE_LAYERS if options.smoke else start.LAYERS
     spec = options.student or default
-    if encoder.classifies(spec):
+    if not spec.isdigit():
+        _check_reads("--student", spec, task)
+    if starts.classifies(spec):
         return _classifier(spec, "--student ", work, task)
     if not spec.isdigit():
         path = _check_model(Path(spec), "--student")
         return path, path.resolve().name
     base = base or embedded.unpack(work.root, work.stages)
     try:
-        return work.cut(base, int(spec)), _kept(base_name, spec)
+        return work.cut(base, int(spec)), _kept(base_name, int(spec))
     except AttributeError as error:
         raise InputError(
             f"--student {spec}: layers can be cut from models built like Llama, which {base} is not; give --student "
@@ -265,7 +284,7 @@ def _student(options: Options, work: Workspace, task: Task, base: Path | None, b
         ) from error
 
 
-def _kept(name: str, layers: str) -> str:
+def _kept(name: str, layers: int) -> str:
     return f"{name}, {layers} layers kept"
 
 
@@ -454,7 +473,7 @@ def _model(name: str, folder: Path | None, dtype: str) -> Model:
                 for extent in weights.get_slice(key).get_shape():
                     count *= extent
                 parameters += count
-    layers = AutoConfig.from_pretrained(folder).get_text_config().num_hidden_layers
+    layers = layers_of(AutoConfig.from_pretrained(folder))
     return Model(name=name, parameters=parameters, bytes=size, layers=layers, dtype=dtype)
 
 

@@ -13,7 +13,7 @@ from .recipes import arms
 from .registry import RECIPES, TASKS
 from .tasks.task import Item, Sizes, Task
 from .tasks.user_prompts import UserPrompts
-from .teachers import encoder
+from .teachers import starts
 from .transfer.config import TrainConfig
 
 LATENCY_N, RECORD_LATENCY_N = 6, 30  # answers timed at batch 1
@@ -44,10 +44,11 @@ def make_plan(options: Options, task: Task) -> Plan:
     """The story's settings; shrunk for --smoke, widened for --record, and as large as the user's own data."""
     sizes, teacher, student = arms.SIZES, arms.TEACHER_TRAINING, arms.STUDENT_TRAINING
     rates = arms.LEARNING_RATES
-    if encoder.classifies(options.teacher):
-        teacher = encoder.TEACHER_TRAINING
-    if encoder.student_classifies(options):
-        sizes, student, rates = encoder.SIZES, encoder.STUDENT_TRAINING, encoder.LEARNING_RATES
+    start = starts.start_of(task)
+    if starts.classifies(options.teacher):
+        teacher = start.TEACHER_TRAINING
+    if starts.student_classifies(options):
+        sizes, student, rates = starts.SIZES, start.STUDENT_TRAINING, start.LEARNING_RATES
     if options.smoke:
         sizes, teacher, student = (
             arms.SMOKE_SIZES,

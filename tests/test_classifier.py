@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 from commands import distill
+from PIL import Image
 from rich.console import Console
 
 from implementations.errors import InputError
 from implementations.evaluation import serving
 from implementations.progress import Stages
 from implementations.record import ArmKind, load
-from implementations.teachers import encoder
+from implementations.tasks.images import decode, encode
+from implementations.teachers import encoder, resnet
 from implementations.teachers.classifier import ClassifierTeacher
 from implementations.teachers.local import content_hash
 from implementations.teachers.teacher import Request
@@ -65,6 +67,18 @@ def tiny_encoder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("encoder")
     model.save_pretrained(folder)
     PreTrainedTokenizerFast(tokenizer_object=raw, **special).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tiny_vit(tmp_path_factory) -> Path:
+    """A ViT of three layers for images of 8 × 8 pixels, untrained."""
+    from transformers import ViTConfig, ViTImageProcessorPil, ViTModel
+
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "num_hidden_layers": 3}
+    folder = tmp_path_factory.mktemp("vit")
+    ViTModel(ViTConfig(image_size=8, patch_size=4, **sizes)).save_pretrained(folder)
+    ViTImageProcessorPil(size={"height": 8, "width": 8}).save_pretrained(folder)
     return folder
 
 
@@ -227,6 +241,65 @@ def test_own_prompts_end_to_end(pattern, tiny_encoder, prompts, tmp_path, monkey
     assert record.serving["student"].latency_p50_s > 0
     assert distill(monkeypatch, "export", runs / "latest", "--to", "gguf") == 2
     assert "the student is a classifier" in " ".join(capfd.readouterr().err.split())
+
+
+@pytest.fixture
+def shades(tmp_path) -> Path:
+    """60 dark or light images with a label and 60 without, as a user has them."""
+    rng, lines = random.Random(0), []
+    for number in range(120):
+        image = encode(Image.new("L", (8, 8), rng.randrange(0, 100) + 150 * (number % 2)))
+        gold = {"reference": ("dark", "light")[number % 2]} if number < 60 else {}
+        lines.append(json.dumps({"id": f"image-{number}", "prompt": image} | gold))
+    path = tmp_path / "images.jsonl"
+    path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.mark.parametrize("teacher", ["resnet", "{vit}"])
+def test_own_images_end_to_end(teacher, tiny_vit, shades, tmp_path, monkeypatch):
+    """The ResNet that is made here, or a user's own ViT, and the student that is cut from it."""
+    teacher = teacher.format(vit=tiny_vit)
+    common = ("run", "response-based", "--prompts", shades, "--teacher", f"local:{teacher}", "--smoke")
+    student = ("--student", "2") if "/" in teacher else ()
+    assert distill(monkeypatch, *common, *student, "--workdir", tmp_path / "runs") == 0
+    record = load(tmp_path / "runs" / "latest" / "record.json")
+    assert (record.teacher.layers, record.student.layers) == ((3, 2) if student else (20, 8))
+
+
+def test_a_resnet_learns_and_one_of_fewer_layers_learns_from_it(work, shades):
+    rows = [json.loads(line) for line in shades.read_text().splitlines()]
+    pairs, held = [(row["prompt"], ("dark", "light")[i % 2]) for i, row in enumerate(rows[:60])], rows[60:]
+    right_of = [(row["prompt"], ("dark", "light")[i % 2]) for i, row in enumerate(held)]
+    start = work.classifier(resnet.unpack(work.root, work.stages), ("dark", "light"))
+    config = TrainConfig(steps=30, learning_rate=2e-3, batch=16)
+    teacher, _ = work.train("teach", start, "", pairs, config)
+    student, curve = work.train("distil", work.cut(start, 8), "", pairs, replace(config, loss=SOFT), teacher)
+    assert right(start, right_of) < 0.9 < right(teacher, right_of) == right(student, right_of)
+    assert curve.loss[-1] < curve.loss[0] / 2
+    # It loads where nobody knows this project, and the student is as a ResNet-8 is.
+    from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+    model = AutoModelForImageClassification.from_pretrained(student)
+    processor = AutoImageProcessor.from_pretrained(student, backend="pil")
+    logits = model(**processor(decode(held[0]["prompt"]), return_tensors="pt")).logits
+    assert model.config.id2label[logits.argmax().item()] == "dark" and model.config.depths == [1, 1, 1]
+    assert sum(isinstance(part, torch.nn.Conv2d) and part.kernel_size[0] > 1 for part in model.modules()) + 1 == 8
+
+
+@pytest.mark.parametrize("layers", [2, 3, 9, 26])
+def test_a_resnet_keeps_as_many_blocks_in_every_stage(work, layers):
+    start = work.classifier(resnet.unpack(work.root, work.stages), LABELS)
+    with pytest.raises(InputError, match=f"a student of {layers} layers cannot be cut; ask for 8 or 14 or 20"):
+        work.cut(start, layers)
+
+
+def test_a_model_whose_layers_nobody_knows_is_not_cut():
+    from transformers import ConvNextConfig, ConvNextForImageClassification
+
+    sizes = {"hidden_sizes": [4, 4, 4, 4], "depths": [1, 1, 1, 1]}
+    with pytest.raises(ValueError, match="where a convnext has its layers is not known; give the folder of a smaller"):
+        classifier.cut(ConvNextForImageClassification(ConvNextConfig(**sizes)), 1)
 
 
 def test_some_layers_of_the_encoder(tiny_encoder, prompts, tmp_path, monkeypatch, capfd):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import gzip
 import hashlib
 import io
 import json
@@ -15,6 +16,7 @@ import re
 import subprocess
 import sys
 import tarfile
+import zipfile
 from importlib import import_module
 from itertools import combinations, cycle
 from pathlib import Path
@@ -28,14 +30,16 @@ from implementations.errors import InputError
 from implementations.options import Options
 from implementations.registry import DEFAULT_TASK, RECIPES, TASKS
 from implementations.settings import make_task
-from implementations.tasks import email_moderation, packages, sentiment
+from implementations.tasks import digits, email_moderation, packages, sentiment
+from implementations.tasks.digits import Digits
 from implementations.tasks.email_moderation import EmailModeration, prompt_of
+from implementations.tasks.images import decode
 from implementations.tasks.labelled import without_near_duplicates
 from implementations.tasks.sentiment import Sentiment
 from implementations.tasks.task import Item, Sizes
 
 SIZES = Sizes(gold=12, dev=6, transfer=18, heldout=12, unseen=6)
-REAL = {"email-moderation": email_moderation.RUN, "sentiment": sentiment.RUN}
+REAL = {"email-moderation": email_moderation.RUN, "sentiment": sentiment.RUN}  # what has texts
 WORDS = [f"{a}{b}{c}" for a in "bdfglmnprst" for b in "aeiou" for c in "nrst"]
 
 
@@ -87,7 +91,18 @@ def ratings(path: Path, more: dict[str, bytes] | None = None) -> Path:
     return tar(path, {f"{root}/additional_resources/hutto_ICWSM_2014.tar.gz": inner, **(more or {})})
 
 
-MAKE = {"email-moderation": mails, "sentiment": ratings}
+def images(path: Path) -> Path:
+    """The wheel: 400 images of noise, each digit in turn, and after every 20 of them the last one once more."""
+    rng, lines = random.Random(0), []
+    for number in range(400):
+        line = ",".join(f"{rng.randint(0, 16)}" for _ in range(64)) + f",{number % 10}"
+        lines += [line] * (1 + (number % 20 == 19))
+    with zipfile.ZipFile(path, "w") as wheel:
+        wheel.writestr(digits.INSIDE, gzip.compress("\n".join(lines).encode()))
+    return path
+
+
+MAKE = {"email-moderation": mails, "sentiment": ratings, "digits": images}
 
 
 def expect(monkeypatch, task: str, archive: Path) -> registry.Package:
@@ -105,7 +120,7 @@ def cache(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def kept(cache, monkeypatch) -> Path:
-    """A cache that has both made-up packages."""
+    """A cache that has the made-up packages."""
     cache.mkdir(parents=True)
     for task, make in MAKE.items():
         expect(monkeypatch, task, make(cache / TASKS[task].data.file))
@@ -197,10 +212,48 @@ def test_rated_texts_are_read_whole(kept):
     assert len(items) == 180 and all(item.prompt.endswith(" & so") for item in items)
 
 
+# What becomes of an image
+
+
+def test_an_image_is_what_the_file_says_pixel_by_pixel(kept):
+    path = kept / TASKS["digits"].data.file
+    with zipfile.ZipFile(path) as wheel:
+        first = gzip.decompress(wheel.read(digits.INSIDE)).decode().split("\n")[0].split(",")
+    item = digits.read(path)[0]
+    shown = decode(item.prompt)
+    assert (shown.size, shown.mode, item.reference) == ((8, 8), "RGB", "zero")
+    assert [round(16 * (1 - red / 255)) for red, _, _ in shown.get_flattened_data()] == list(map(int, first[:64]))
+
+
+def test_the_same_image_is_taken_once(kept):
+    items = digits.read(kept / TASKS["digits"].data.file)
+    made = Digits()
+    assert len(items) == 420 and len({item.prompt for item in (*made.seen, *made.unseen)}) == 400
+    assert len(made.seen) + len(made.unseen) == 400
+    first_unseen = min(int(item.id.partition("-")[2]) for item in made.unseen)
+    assert first_unseen == 336 > max(int(item.id.partition("-")[2]) for item in made.seen)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "what"),
+    [
+        ("a dog", "it does not begin so"),
+        ("data:image/png,AAAA", "it does not begin so"),
+        ("data:image/png;base64,%", "Only base64 data is allowed"),
+        ("data:image/png;base64,AAAA", "cannot identify image file"),
+    ],
+)
+def test_what_is_no_image_is_named(prompt, what):
+    with pytest.raises(
+        InputError, match=re.escape(f"prompt {prompt!r}: no image ({what}); give data:image/png;base64")
+    ):
+        decode(prompt)
+
+
 # Splits
 
 
-@pytest.mark.parametrize("task", MAKE)
+@pytest.mark.parametrize("task", REAL)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_no_two_items_of_a_run_share_a_run_of_words(kept, task, seed):
     drawn = make_task(options(task)).splits(SIZES, seed)
@@ -210,7 +263,7 @@ def test_no_two_items_of_a_run_share_a_run_of_words(kept, task, seed):
         assert not runs(a.prompt, REAL[task]) & runs(b.prompt, REAL[task]), (a, b)
 
 
-@pytest.mark.parametrize("task", MAKE)
+@pytest.mark.parametrize("task", REAL)
 def test_every_split_has_each_label_equally_often(kept, task):
     task = make_task(options(task))
     drawn = task.splits(SIZES, 0)
@@ -409,7 +462,7 @@ def test_a_record_is_stale_when_its_own_task_changes_and_not_another(tmp_path):
     assert {task for task in TASKS if code(task) != before[task]} == {"sentiment"}
 
 
-@pytest.mark.parametrize(("pattern", "task"), list(zip(ON_ANY, cycle(MAKE), strict=False)))
+@pytest.mark.parametrize(("pattern", "task"), list(zip(ON_ANY, cycle(REAL), strict=False)))
 def test_every_recipe_runs_on_real_tasks(kept, pattern, task, tiny, tmp_path, monkeypatch):
     command = ("run", pattern, "--task", task, "--smoke", "--teacher", f"local:{tiny}", "--student", 2)
     assert distill(monkeypatch, *command, "--workdir", tmp_path / "work") == 0
@@ -417,6 +470,37 @@ def test_every_recipe_runs_on_real_tasks(kept, pattern, task, tiny, tmp_path, mo
     assert measured.task.name == task and measured.settings["task"] == task and measured.primary_metric == "accuracy"
     assert measured.task.source == str(TASKS[task].data) and not measured.stale
     assert TASKS[task].data.name in (tmp_path / "work" / "latest" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("pattern", ["sequence-level", "response-based", "multi-teacher", "tiered-serving"])
+def test_recipes_that_classify_run_on_images(kept, pattern, tmp_path, monkeypatch):
+    """A ResNet teaches one of fewer layers; the report shows the images."""
+    several = ("--teacher", "local:resnet:14", "--teacher", "local:resnet:8") if pattern == "multi-teacher" else ()
+    command = ("run", pattern, "--task", "digits", "--smoke", "--teacher", "local:resnet", *several)
+    assert distill(monkeypatch, *command, "--workdir", tmp_path / "work") == 0
+    measured = record.load(tmp_path / "work" / "latest" / "record.json")
+    assert (measured.task.name, measured.primary_metric, measured.student.layers) == ("digits", "accuracy", 8)
+    assert measured.task.source == str(TASKS["digits"].data) and not measured.stale
+    assert '<img src="data:image/png;base64,' in (tmp_path / "work" / "latest" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("--task", "digits"), "--teacher local: it reads text, and the prompts of Images of handwritten digits"),
+        (("--task", "digits", "--teacher", "claude:x"), "--teacher claude:x: it reads text"),
+        (("--task", "digits", "--teacher", "local:resnet", "--student", "encoder:2"), "give --student resnet, or the"),
+        (("--task", "sentiment", "--teacher", "local:resnet"), "it reads images, and the prompts of Sentiment"),
+        (("--task", "digits", "--teacher", "local:resnet", "--student", "9"), "--student: a student of 9 layers cannot "
+         "be cut; ask for 8 or 14 or 20"),
+        (("feature-based", "--task", "digits", "--teacher", "local:resnet"), "teaches models that write"),
+    ],
+)  # fmt: skip
+def test_who_reads_what_is_said_before_anything_is_spent(kept, given, message, tmp_path, monkeypatch, capsys):
+    pattern = () if given[0] == "feature-based" else ("response-based",)
+    assert distill(monkeypatch, "run", *pattern, *given, "--smoke", "--workdir", tmp_path / "work") == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not list((tmp_path / "work" / "models").glob("trained*"))
 
 
 def test_the_default_task_is_no_setting(tmp_path, monkeypatch, capsys):
@@ -464,12 +548,15 @@ def test_data_goes_along_to_a_machine_that_has_no_client(kept):
 # The real packages
 
 
+def skip_without(task: str) -> None:
+    """Nothing is downloaded for a test."""
+    if not (packages.cache() / TASKS[task].data.file).exists():
+        pytest.skip(f"the data is not here; `distill plan sequence-level --task {task}` has it downloaded")
+
+
 @pytest.mark.parametrize(("task", "seen", "unseen"), [("email-moderation", 3500, 150), ("sentiment", 3900, 3600)])
 def test_the_real_package(task, seen, unseen):
-    """Nothing is downloaded for a test."""
-    data = TASKS[task].data
-    if not (packages.cache() / data.file).exists():
-        pytest.skip(f"{data.file} is not here; `distill plan sequence-level --task {task}` has it downloaded")
+    skip_without(task)
     built = import_module(TASKS[task].module)
     made = make_task(options(task))
     assert len(made.seen) > seen and len(made.unseen) > unseen
@@ -479,3 +566,21 @@ def test_the_real_package(task, seen, unseen):
         assert all(runs(item.prompt, built.RUN).isdisjoint(other) for other in learnt)
         assert item.prompt.isprintable() or "\n" in item.prompt
     assert len(drawn.slices["heldout"]) == 48 and len(drawn.slices["unseen"]) == 24
+
+
+def test_the_real_images(cache, monkeypatch):
+    """As the package's own loader gives them: it is installed for tests, in the version that the task is pinned to."""
+    import sklearn
+    from sklearn.datasets import load_digits
+
+    assert sklearn.__version__ == TASKS["digits"].data.version
+    cache.mkdir(parents=True)
+    with zipfile.ZipFile(cache / TASKS["digits"].data.file, "w") as wheel:
+        wheel.write(Path(sklearn.__file__).parent.parent / digits.INSIDE, digits.INSIDE)
+    expect(monkeypatch, "digits", cache / TASKS["digits"].data.file)
+    theirs, made = load_digits(), Digits()
+    assert (len(made.seen), len(made.unseen)) == (1438, 359)
+    for item in (*made.seen, *made.unseen):
+        number = int(item.id.partition("-")[2])
+        pixels = [round(16 * (1 - red / 255)) for red, _, _ in decode(item.prompt).get_flattened_data()]
+        assert pixels == theirs.data[number].tolist() and Digits.labels[theirs.target[number]] == item.reference

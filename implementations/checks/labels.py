@@ -13,7 +13,7 @@ from ..evaluation.measure import MARGIN
 from ..figures import count, metric_title, points
 from ..record import ArmKind, Comparison, Record, RecordError
 from ..registry import RECIPES
-from ..teachers import embedded, encoder
+from ..teachers import embedded, starts
 from .model import Case, Measured
 
 # The built-in task's own two cases, `--gold 48` and `--gold 400`. Between them only the control of a run tells.
@@ -130,8 +130,8 @@ def _teacher_name(case: Case) -> str:
     """What a record calls the teacher."""
     if case.platform != "local":
         return case.teacher
-    if case.model == encoder.SPEC:
-        return encoder.NAME
+    if case.model in starts.STARTS:
+        return starts.STARTS[case.model].NAME
     return Path(case.model).resolve().name if case.model else embedded.NAME
 
 

@@ -11,7 +11,7 @@ from ..criteria import Criterion, Dimension, Pattern, dimensions, patterns
 from ..errors import InputError
 from ..progress import Stages
 from ..registry import RECIPES, Signal
-from ..teachers import encoder
+from ..teachers import starts
 from . import coverage, labels, payback, shape, teacher
 from .model import Case, Check, Decision, Fit, Measured, Report, Weighed, worst
 
@@ -179,7 +179,7 @@ def _temperature(case: Case, stages: Stages) -> list[Check]:
     if recipe is None or recipe.needs is not Signal.LOGITS or not (case.platform == "local" or case.assistant):
         return []
     what, mend = "not measured", "the same command with --measure loads the weights and reads the references with them"
-    if not case.assistant and case.model and encoder.classifies(case.model):
+    if not case.assistant and case.model and starts.classifies(case.model):
         what = "not measured: the teacher is a classifier, and only a temperature of text is measured here"
         mend = "a run holds its student against one that learnt the labels alone, without probabilities"
     elif case.measure:

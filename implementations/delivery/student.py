@@ -56,7 +56,7 @@ def finished(run: Path) -> Student:
     if kind(folder):
         raise InputError(
             f"{run}: the student is a classifier, and GGUF and Ollama take models that write; copy {folder}, which "
-            "AutoModelForSequenceClassification loads as it is"
+            "transformers' Auto classes load as it is"
         )
     model, tokenizer = load(folder, "cpu", "float32")
     return Student(run, folder, record, _probes(run / "items.jsonl"), model.eval(), tokenizer)

@@ -33,6 +33,7 @@ from ..figures import (
 )
 from ..record import Arm, ArmKind, Comparison, Curve, Estimate, Record
 from ..registry import RECIPES
+from ..tasks.images import PREFIX
 
 EXAMPLES = 10
 LINE = 60  # characters, where a text is cut for its length
@@ -78,6 +79,7 @@ def render(record: Record, items: list[Item]) -> str:
     return environment.get_template("report.html.j2").render(
         record=record,
         titles={arm.kind: arm.title for arm in record.arms},
+        image=PREFIX,
         metric=metric_title(record.primary_metric),
         stale=record.pattern in RECIPES and record.stale,
         slices=_slices(record),

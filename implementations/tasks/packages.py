@@ -87,5 +87,9 @@ def _pip(package: Package, folder: Path) -> list[str]:
     requirement = folder / "requirement.txt"
     requirement.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n")
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    form = "--only-binary" if package.file.endswith(".whl") else "--no-binary"
-    return [*pip, form, package.name, "--require-hashes", "-r", str(requirement), "--dest", str(folder)]
+    form = ["--no-binary", package.name]
+    if package.file.endswith(".whl"):  # this one, whatever would fit here: it is read, and not installed
+        python, abi, platform = package.file.removesuffix(".whl").split("-")[-3:]
+        form = ["--only-binary", package.name, "--implementation", python[:2], "--python-version", python[2:]]
+        form += ["--abi", abi, "--platform", platform.partition(".")[0]]
+    return [*pip, *form, "--require-hashes", "-r", str(requirement), "--dest", str(folder)]

