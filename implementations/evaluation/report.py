@@ -276,7 +276,7 @@ class Frame(NamedTuple):
 
     width: int = 340
     height: int = 210
-    left: int = 44
+    left: int = 54  # room for 0.0001
     right: int = 12
     top: int = 10
     bottom: int = 34
