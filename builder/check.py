@@ -15,7 +15,6 @@ Everything else is one, small counts too: write "six pillars" in words, and a se
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -24,6 +23,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
+from implementations.errors import nearest
 from implementations.registry import PLATFORMS, RECIPES
 
 from . import diagram, figures, prose
@@ -208,11 +208,8 @@ def _unknown(source: Source, path: Path_, given: str, known: Any, why: str) -> P
 
 
 def _choose(given: str, known: Any) -> str:
-    near = difflib.get_close_matches(given, list(known), n=1)
-    if near:
-        return f"did you mean `{near[0]}`?"
     names = sorted(known)
-    return f"choose one of {', '.join(names[:12])}{', …' if len(names) > 12 else ''}"
+    return nearest(given, names) or f"choose one of {', '.join(names[:12])}{', …' if len(names) > 12 else ''}"
 
 
 # --------------------------------------------------------------------------------------------------- terms
@@ -439,8 +436,7 @@ def _work(
     at = source.find(path, raw or key)
     if reference is None:
         if REFERENCES not in catalogue.sources or catalogue.references:
-            near = difflib.get_close_matches(key, catalogue.references, n=1)
-            mend = f"did you mean `{near[0]}`?" if near else f"add it to {REFERENCES}"
+            mend = nearest(key, catalogue.references) or f"add it to {REFERENCES}"
             why = "a citation leads to a work"
             yield source.problem(path, f"there is no reference “{key}”", why, mend, at=at)
     else:

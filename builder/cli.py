@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from implementations.errors import InputError
+from implementations.errors import InputError, choose
 
 from . import tree
 from .check import check as check_catalogue
@@ -93,7 +93,7 @@ def new(
 ) -> None:
     """Begin a pattern or a term: write a file with every field and what belongs there."""
     if kind not in FOLDERS:
-        _fail(f"“{kind}” is no kind of entry; choose one of {', '.join(FOLDERS)}")
+        _fail(f"“{kind}” is no kind of entry; {choose(kind, FOLDERS)}")
     if slug == "index" or not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug) or len(slug) > 60:
         _fail(f"“{slug}” cannot be an address; use small letters, digits and single hyphens, as in soft-label")
     path = root / FOLDERS[kind] / f"{slug}.yml"
@@ -115,7 +115,7 @@ def schema(
 ) -> None:
     """Print the JSON Schema of one kind of file."""
     if kind not in SOURCES:
-        _fail(f"there is no schema “{kind}”; choose one of {', '.join(SOURCES)}")
+        _fail(f"there is no schema “{kind}”; {choose(kind, SOURCES)}")
     if not write:
         print(dumps(json_schema(SOURCES[kind])), end="")
         return

@@ -8,7 +8,6 @@ Every key and value keeps its line and column, so that what is wrong with it can
 
 from __future__ import annotations
 
-import difflib
 import gc
 import json
 import math
@@ -25,6 +24,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from implementations import record as record_module
+from implementations.errors import nearest
 from implementations.record import Record, RecordError
 from implementations.registry import RECIPES
 
@@ -597,14 +597,12 @@ def _explain(source: Source, error: ErrorDetails, model: Any) -> Problem:
             return source.problem(path, "missing", NEEDED, f"add it: {about}" if about else "add it")
         case "extra_forbidden":
             names = known_keys(model, path[:-1])
-            near = difflib.get_close_matches(str(path[-1]), names, n=1, cutoff=0.6)
-            mend = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(names)}"
+            mend = nearest(str(path[-1]), names) or f"known here: {', '.join(names)}"
             return source.problem(path, "unknown key", "nothing would show it", mend, at=source.keys.get(path))
         case "enum":
             choices = re.findall(r"'([^']+)'", context["expected"])
-            near = difflib.get_close_matches(str(given), choices, n=1)
             what = "empty" if given is None else f"{_show(given)} is not among its values"
-            mend = f"did you mean `{near[0]}`?" if near else f"choose one of {', '.join(choices)}"
+            mend = nearest(str(given), choices) or f"choose one of {', '.join(choices)}"
             return source.problem(path, what, NEEDED if given is None else "no other has a meaning", mend)
         case "string_pattern_mismatch":
             what, why, mend = SHAPES[context["pattern"]]

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from enum import StrEnum
 from importlib import import_module
 from itertools import takewhile
 from pathlib import Path
@@ -25,7 +26,7 @@ from rich.table import Table
 
 from . import record as records
 from .delivery import PRECISIONS, Precision, Target
-from .errors import InputError, ModelMissing, disk_errors
+from .errors import InputError, ModelMissing, choose, disk_errors
 from .figures import faster, metric_title, number, percent, share
 from .options import Launch, Machine, Options
 from .progress import Stages, download
@@ -46,6 +47,7 @@ app = typer.Typer(
 console = Console(stderr=True, emoji=False, markup=False, highlight=False)
 out = Console(emoji=False, markup=False, highlight=False, soft_wrap=True)
 Result = TypeVar("Result")
+Name = TypeVar("Name", bound=StrEnum)
 MAX_NEW_TOKENS = 128  # of an answer to the user's own prompts
 LIBRARIES = ("torch", "accelerate", "transformers.trainer", f"{__package__}.run")
 EXIT_NO_GO = 1
@@ -225,9 +227,9 @@ def _options(
 ) -> Options:
     """The command line of `run` and `plan`, checked before anything heavy is loaded. Raises InputError."""
     if pattern not in RECIPES:
-        raise InputError(f"no pattern {pattern!r}; choose one of: {', '.join(sorted(RECIPES))}")
+        raise InputError(f"no pattern {pattern!r}; {choose(pattern, sorted(RECIPES))}")
     if task is not None and task not in TASKS:
-        raise InputError(f"--task {task}: no such task; choose one of: {', '.join(TASKS)}")
+        raise InputError(f"--task {task}: no such task; {choose(task, TASKS)}")
     for wrong, message in (
         (task and prompts, "--task --prompts: the run learns one task; give one of the two"),
         (record and smoke, "--record --smoke: a smoke run's figures mean nothing; give one of the two"),
@@ -255,7 +257,7 @@ def _options(
         ),
         (
             logs_format not in ("auto", *LOG_FORMATS),
-            f"--logs-format {logs_format}: give auto, {', '.join(LOG_FORMATS)}",
+            f"--logs-format {logs_format}: {choose(logs_format, ('auto', *LOG_FORMATS))}",
         ),
         (
             task and DEFAULT_TASK != RECIPES[pattern].task != task,
@@ -528,7 +530,7 @@ def launch(
     """
     given = {name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"}
     if on not in LAUNCHERS:
-        raise InputError(f"--on {on}: choose one of: {', '.join(LAUNCHERS)}")
+        raise InputError(f"--on {on}: {choose(on, LAUNCHERS)}")
     if foreign := sorted(given - LAUNCHERS[on].takes):
         names = ", ".join(f"--{name.replace('_', '-')}" for name in foreign)
         raise InputError(f"--on {on} has no use for {names}; leave that out")
@@ -578,17 +580,36 @@ def report(run: Annotated[Path, typer.Argument(help="A run's folder under runs/.
     print(write(run))
 
 
+def _one_of(option: str, names: type[Name]) -> Callable[[str], Name]:
+    """What reads ``option``, one of ``names``; typer itself would list them and name no nearest."""
+
+    def read(given: str) -> Name:
+        if given not in list(names):
+            raise InputError(f"{option} {given}: {choose(given, names)}")
+        return names(given)
+
+    return read
+
+
 @app.command()
 def export(
     run: Annotated[Path, typer.Argument(help="A finished run's folder under runs/.")],
-    to: Annotated[Target, typer.Option(help="A folder, a file, or a model of an Ollama server (OLLAMA_HOST).")],
+    to: Annotated[
+        Target,
+        typer.Option(
+            help="A folder, a file, or a model of an Ollama server (OLLAMA_HOST).", parser=_one_of("--to", Target)
+        ),
+    ],
     path: Annotated[
         Path | None,
         typer.Option("--out", help="The folder or file to write. (default: in the run's folder, under export/)"),
     ] = None,
     quantize: Annotated[
         Precision | None,
-        typer.Option(help="How weights are stored. (default: f32, as trained, in safetensors; else f16)"),
+        typer.Option(
+            help="How weights are stored. (default: f32, as trained, in safetensors; else f16)",
+            parser=_one_of("--quantize", Precision),
+        ),
     ] = None,
     model: Annotated[
         str | None, typer.Option(help="The model's name on the Ollama server. (default: the run's)")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +19,17 @@ class ModelMissing(InputError):
     def __init__(self, message: str, fetch: Callable[[Callable[[int, int], None]], None]):
         super().__init__(message)
         self.fetch = fetch
+
+
+def nearest(given: str, known: Collection[str]) -> str:
+    """The mend of ``given``, a name that is none of ``known``, where one of them is near; else nothing."""
+    near = difflib.get_close_matches(given, known, n=1)
+    return f"did you mean `{near[0]}`?" if near else ""
+
+
+def choose(given: str, known: Collection[str]) -> str:
+    """The mend of ``given``, a name that is none of ``known``: the nearest of these, or else all of them."""
+    return nearest(given, known) or f"choose one of: {', '.join(known)}"
 
 
 @contextmanager

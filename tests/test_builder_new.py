@@ -110,7 +110,8 @@ def test_nothing_is_wrong_once_the_blanks_are_filled(kind: str, tmp_path: Path) 
     ("arguments", "said"),
     [
         (("term", "teacher"), "glossary/teacher.yml: the file exists; edit it, or choose another slug"),
-        (("claim", "teacher"), "“claim” is no kind of entry; choose one of pattern, term"),
+        (("claim", "teacher"), "“claim” is no kind of entry; choose one of: pattern, term"),
+        (("patern", "teacher"), "“patern” is no kind of entry; did you mean `pattern`?"),
         (("term", "../teacher"), "“../teacher” cannot be an address"),
         (("term", "Teacher"), "“Teacher” cannot be an address"),
         (("term", "index"), "“index” cannot be an address"),

@@ -348,7 +348,7 @@ def test_schema(kind: str) -> None:
 
 
 def test_unknown_schema() -> None:
-    assert run("schema", "patern")[0] == 2
+    assert run("schema", "patern") == (2, "", "there is no schema “patern”; did you mean `pattern`?\n")
 
 
 def test_the_command_line_is_light() -> None:

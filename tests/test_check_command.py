@@ -519,10 +519,17 @@ def test_the_terminal_shows_every_criterion_within_its_width(case, width):
         ("", (), "no rows in it; give one prompt a line"),
         ("\n\n", (), "no rows in it"),
         ("not json\n", (), r"notes\.jsonl:1:1: not JSON"),
-        (None, ("--given", "licence=maybe"), "--given licence=maybe: licence is one of: permitted, restricted"),
+        (None, ("--given", "licence=maybe"), "--given licence=maybe: choose one of: permitted, restricted"),
+        (None, ("--given", "licence=permited"), "--given licence=permited: did you mean `permitted`"),
+        (
+            None,
+            ("--given", "license=permitted"),
+            "--given license=permitted: no such dimension; did you mean `licence`",
+        ),
         (None, ("--given", "mood=good", "--given", "licence=maybe"), "--given mood=good: .*\n.*--given licence=maybe"),
         (None, ("--given", "licence"), "--given licence: write it as DIMENSION=VALUE"),
         (None, ("--teacher", "oracle:x"), "--teacher oracle:x: no such platform here; give one of: local:PATH"),
+        (None, ("--teacher", "ollma:x"), "--teacher ollma:x: no such platform here; did you mean `ollama`"),
         (None, ("--teacher", "claude"), "--teacher claude: which model"),
         (None, ("--price-input", "1"), "go together"),
         (None, ("--gpu-hours", "1"), "go together"),
@@ -539,9 +546,11 @@ def test_wrong_input_is_said_in_one_message(case, monkeypatch, capsys, lines, ar
     assert re.search(message, capsys.readouterr().err, re.S)
 
 
-def test_an_unknown_pattern_is_answered_with_those_there_are(case, monkeypatch, capsys):
+def test_an_unknown_pattern_is_answered_with_the_nearest_or_with_those_there_are(case, monkeypatch, capsys):
     assert distill(monkeypatch, "check", "osmosis", "--prompts", case().prompts) == 2
     assert "choose one of: feature-based, multi-teacher" in capsys.readouterr().err
+    assert distill(monkeypatch, "check", "multi-techer", "--prompts", case().prompts) == 2
+    assert "no pattern 'multi-techer'; did you mean `multi-teacher`?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -233,6 +233,13 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path, monkeypatch, capsys)
     assert [path.name for path in (tmp_path / "dest").iterdir()] == ["mine"]
 
 
+def test_the_nearest_is_named_where_one_is_near(tmp_path, monkeypatch, capsys):
+    assert distill(monkeypatch, "copy", "on-polcy", "--platform", "bedrok", tmp_path / "dest") == 2
+    said = capsys.readouterr().err
+    assert "no pattern 'on-polcy'; did you mean `on-policy`?" in said
+    assert "--platform bedrok: no such platform here; did you mean `bedrock`?" in said
+
+
 def test_an_empty_folder_will_do_but_not_the_one_we_are_in(tmp_path, monkeypatch, capsys):
     (empty := tmp_path / "empty").mkdir()
     assert distill(monkeypatch, "copy", "sequence-level", "--platform", "local", empty) == 0

@@ -337,6 +337,9 @@ def test_templates_that_ollama_cannot_have(template, says, student):
 
 
 BAD = {
+    "nowhere": (["{run}", "--to", "moon"], "--to moon: choose one of: safetensors, gguf, ollama"),
+    "mistyped": (["{run}", "--to", "gguff"], "--to gguff: did you mean `gguf`?"),
+    "stored in no such way": (["{run}", "--to", "gguf", "--quantize", "fp16"], "--quantize fp16: did you mean `f16`?"),
     "not finished": (["{tmp}", "--to", "gguf"], "{tmp}: no finished run (record.json, items.jsonl, student missing)"),
     "there already": (["{run}", "--to", "gguf", "--out", "{tmp}"], "--out {tmp}: is there already"),
     "a name for a file": (["{run}", "--to", "gguf", "--model", "x"], "--model goes with --to ollama"),

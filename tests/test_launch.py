@@ -209,6 +209,7 @@ def test_interrupted_and_cancelled(serve, monkeypatch, capsys):
     ("options", "message"),
     [
         (("--on", "moon"), "--on moon: choose one of: accelerate, bedrock, vertex"),
+        (("--on", "vertx"), "--on vertx: did you mean `vertex`?"),
         (("--teacher", "claude:claude-haiku-5-5"), "give a model of Bedrock's, bedrock:MODEL"),
         (("--role", "admin"), "--role: give the service role, arn:aws:iam::ACCOUNT:role/NAME"),
         (("--output", "/tmp"), "--output: give a folder in S3, s3://BUCKET/FOLDER"),

@@ -202,7 +202,20 @@ def test_killed_while_training_it_goes_on_to_the_same_weights(tiny, tmp_path, un
 
 
 BAD = {
-    "no such pattern": (["run", "sequence"], f"no pattern 'sequence'; choose one of: {', '.join(sorted(RECIPES))}"),
+    "no such pattern": (["run", "osmosis"], f"no pattern 'osmosis'; choose one of: {', '.join(sorted(RECIPES))}"),
+    "a pattern mistyped": (["run", "sequence-levl"], "no pattern 'sequence-levl'; did you mean `sequence-level`?"),
+    "a task mistyped": (
+        ["plan", "sequence-level", "--task", "sentimet"],
+        "--task sentimet: no such task; did you mean `sentiment`?",
+    ),
+    "a format mistyped": (
+        ["run", "production-logs", "--logs", "x", "--logs-format", "openia"],
+        "--logs-format openia: did you mean `openai`?",
+    ),
+    "a platform mistyped": (
+        ["plan", "sequence-level", "--teacher", "cluade:x"],
+        "--teacher cluade:x: no such platform here; did you mean `claude`?",
+    ),
     "no such platform": (
         ["run", "sequence-level", "--teacher", "nowhere:x"],
         "--teacher nowhere:x: no such platform here; give one of: local:PATH, local, vertex:MODEL, langchain:",

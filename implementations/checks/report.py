@@ -8,10 +8,11 @@ from __future__ import annotations
 import hashlib
 
 from ..criteria import Criterion, Dimension, Pattern, dimensions, patterns
-from ..errors import InputError
+from ..errors import InputError, choose
 from ..progress import Stages
 from ..registry import RECIPES, Signal
 from ..teachers import starts
+from ..teachers.open import check_spec
 from . import coverage, labels, payback, shape, teacher
 from .model import Case, Check, Decision, Fit, Measured, Report, Weighed, worst
 
@@ -24,10 +25,10 @@ def report(case: Case, stages: Stages) -> Report:
     """Measure, weigh, and rank. Raises InputError."""
     catalogue, known = patterns(), dimensions()
     if case.pattern not in catalogue:
-        raise InputError(f"no pattern {case.pattern!r}; choose one of: {', '.join(catalogue)}")
+        raise InputError(f"no pattern {case.pattern!r}; {choose(case.pattern, catalogue)}")
     if not case.items:
         raise InputError(f"--prompts {case.prompts}: no rows in it; give one prompt a line")
-    teacher.check_spec(case.teacher)
+    check_spec(case.teacher)
     _check_given(case.given, known)
     pattern = catalogue[case.pattern]
     pays = payback.payback(case)
@@ -161,11 +162,7 @@ def _unknown(name: str, dimension: Dimension) -> Measured:
 def _check_given(given: dict[str, str], known: dict[str, Dimension]) -> None:
     wrong = [
         f"--given {name}={value}: "
-        + (
-            f"{name} is one of: {', '.join(known[name].values)}"
-            if name in known
-            else f"give one of: {', '.join(known)}"
-        )
+        + (choose(value, known[name].values) if name in known else f"no such dimension; {choose(name, known)}")
         for name, value in given.items()
         if name not in known or value not in known[name].values
     ]

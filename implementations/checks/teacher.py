@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from .. import privacy
-from ..errors import InputError
 from ..figures import count
 from ..registry import PLATFORMS, Signal
 from ..teachers import prices, terms
@@ -20,16 +19,6 @@ LICENCE = {  # what a status leaves possible
     Status.MODEL_DEPENDENT: ["permitted", "restricted", "forbidden"],
     Status.NOT_VERIFIED: ["unknown"],
 }
-
-
-def check_spec(spec: str) -> None:
-    """Raise InputError unless ``spec`` names a platform, and a model where the platform has several."""
-    slug, _, model = spec.partition(":")
-    if slug not in PLATFORMS:
-        known = ", ".join(["local:PATH", *(p.teacher for p in PLATFORMS.values())])
-        raise InputError(f"--teacher {spec}: no such platform here; give one of: {known}")
-    if slug != "local" and not model:
-        raise InputError(f"--teacher {spec}: which model? give {PLATFORMS[slug].teacher}")
 
 
 def access(case: Case) -> Measured:

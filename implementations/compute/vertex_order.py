@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError
+from ..errors import InputError, choose
 from ..options import Launch, Machine, Options
 from ..plan import requests_of
 from ..record import ROOT
@@ -247,8 +247,8 @@ def as_job(request: dict[str, Any]) -> CustomJob:
         from google.cloud.aiplatform_v1.types import AcceleratorType, CustomJob
     spec = request["jobSpec"]["workerPoolSpecs"][0]["machineSpec"]
     known = [kind.name for kind in AcceleratorType if kind]
-    if spec.get("acceleratorType", known[0]) not in known:
-        raise InputError(f"--accelerator {spec['acceleratorType']}: choose one of: {', '.join(known)}")
+    if (given := spec.get("acceleratorType", known[0])) not in known:
+        raise InputError(f"--accelerator {given}: {choose(given, known)}")
     return CustomJob.from_json(json.dumps(request))
 
 

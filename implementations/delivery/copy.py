@@ -25,7 +25,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ..errors import InputError
+from ..errors import InputError, choose
 from ..evaluation.environment import commit
 from ..record import ROOT
 from ..registry import PLATFORMS, RECIPES, TASKS, Platform, Recipe, cell
@@ -64,9 +64,9 @@ def _check(pattern: str, platform: str, dest: Path) -> tuple[Recipe, Platform]:
     offered = [slug for slug, known in PLATFORMS.items() if known.module]
     problems = []
     if pattern not in RECIPES:
-        problems.append(f"no pattern {pattern!r}; choose one of: {', '.join(sorted(RECIPES))}")
+        problems.append(f"no pattern {pattern!r}; {choose(pattern, sorted(RECIPES))}")
     if platform not in offered:
-        problems.append(f"--platform {platform}: no such platform here; choose one of: {', '.join(offered)}")
+        problems.append(f"--platform {platform}: no such platform here; {choose(platform, offered)}")
     if dest == Path.cwd():
         problems.append(f"{dest}: this shell is in it; give a folder that does not exist yet")
     elif dest.exists() and not (dest.is_dir() and not any(dest.iterdir())):

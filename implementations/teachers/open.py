@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from ..errors import InputError
+from ..errors import InputError, nearest
 from ..options import Options
 from ..registry import PLATFORMS
 from . import terms
 from .teacher import RemoteTeacher
 
 
+def check_spec(spec: str) -> None:
+    """Raise InputError unless ``spec`` names a platform, and a model where the platform has several."""
+    slug, _, model = spec.partition(":")
+    known = {p.slug: p.teacher for p in PLATFORMS.values() if p.module}
+    if slug not in known:
+        mend = nearest(slug, known) or f"give one of: {', '.join(['local:PATH', *known.values()])}"
+        raise InputError(f"--teacher {spec}: no such platform here; {mend}")
+    if slug != "local" and not model:
+        raise InputError(f"--teacher {spec}: which model? give {known[slug]}")
+
+
 def open_remote(spec: str) -> RemoteTeacher:
     """The teacher behind a platform. Raises InputError: unknown platform, missing package, no key."""
+    check_spec(spec)
     slug, _, model = spec.partition(":")
-    platform = PLATFORMS.get(slug)
-    if platform is None or platform.module is None:
-        known = ", ".join(["local:PATH", *(p.teacher for p in PLATFORMS.values() if p.module)])
-        raise InputError(f"--teacher {spec}: no such platform here; give one of: {known}")
-    if not model:
-        raise InputError(f"--teacher {spec}: which model? give {platform.teacher}")
-    return import_module(platform.module).open_teacher(model)
+    return import_module(PLATFORMS[slug].module).open_teacher(model)
 
 
 def check_remote(options: Options, teacher: RemoteTeacher) -> None:
