@@ -101,8 +101,9 @@ class CataloguePlugin(BasePlugin[CatalogueConfig]):
     # -- while serving
 
     def on_nav(self, nav: Navigation, *, config: MkDocsConfig, files: Files) -> None:
-        self.nav = nav
-        self.kept.place(config, files)
+        if self.serving:
+            self.nav = nav
+            self.kept.place(config, files)
 
     def on_pre_page(self, page: Page, *, config: MkDocsConfig, files: Files) -> Page:
         if self.serving:

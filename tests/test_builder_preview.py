@@ -173,6 +173,15 @@ def site(root: Path) -> Path:
     return root
 
 
+def test_a_build_alone_keeps_nothing(tmp_path: Path) -> None:
+    config = load_config(str(site(tmp_path / "root") / "mkdocs.yml"), site_dir=str(tmp_path / "site"))
+    plugin = config.plugins["catalogue"]
+    plugin.kept = kept = Kept()
+    config.plugins.on_startup(command="build", dirty=False)
+    build(config)
+    assert not any((kept.converted, kept.indexed, kept.written, kept.around, kept.frame, kept.theme[0]))
+
+
 def test_second_build_is_like_a_first_one(tmp_path: Path) -> None:
     """What is kept between builds, for speed, changes nothing of what is built."""
     root = site(tmp_path / "root")
