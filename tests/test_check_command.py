@@ -20,7 +20,7 @@ from rich.console import Console
 from builder import load as catalogue
 from implementations import criteria
 from implementations import record as records
-from implementations.checks import coverage, labels, payback, teacher
+from implementations.checks import coverage, labels, payback
 from implementations.checks.model import Case, Check, Decision, Report, proportion
 from implementations.checks.report import of_dimension, report, weigh
 from implementations.checks.show import show
@@ -30,7 +30,12 @@ from implementations.record import ROOT, ArmKind, Estimate
 from implementations.tasks.clinical_summary import ClinicalSummary
 from implementations.tasks.task import Item, Sizes
 from implementations.tasks.user_prompts import read
-from implementations.teachers import embedded, encoder, prices
+from implementations.teachers import embedded, encoder, prices, terms
+from implementations.teachers.bedrock import BedrockTeacher
+from implementations.teachers.claude import ClaudeTeacher
+from implementations.teachers.langchain import LangChainTeacher
+from implementations.teachers.open import destination_of, leaves_machine, notes
+from implementations.teachers.vertex import VertexTeacher
 
 GO, NO_GO, UNSURE = Decision.GO, Decision.NO_GO, Decision.UNSURE
 NOTES = ClinicalSummary().splits(Sizes(0, 0, 600, 0, 0), seed=0).transfer
@@ -48,6 +53,14 @@ def items(prompts: list[str], references: list[str]) -> list[Item]:
     """The first so many prompts with a reference, the rest without."""
     answers = [*references, *[None] * (len(prompts) - len(references))]
     return [Item(f"row-{n}", p, a) for n, (p, a) in enumerate(zip(prompts, answers, strict=True))]
+
+
+@pytest.fixture(autouse=True)
+def providers_own_endpoints(monkeypatch):
+    for name in ("OPENAI_API_BASE", "ANTHROPIC_API_URL", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "OLLAMA_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ENDPOINTS.values():
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
@@ -317,9 +330,56 @@ def test_sensitivity(case, monkeypatch, added, changed, expected):
     assert ("1 e-mail address" in found.what) == bool(added)
 
 
-def test_an_ollama_server_elsewhere_is_elsewhere(case, monkeypatch):
+GATEWAY, HERE = "https://me:secret@gateway.example/v1", "http://127.0.0.1:8080/v1"
+ENDPOINTS = {
+    "claude:claude-haiku-4-5": "ANTHROPIC_BASE_URL",
+    "vertex:gemini-3.5-flash": "GOOGLE_VERTEX_BASE_URL",
+    "bedrock:amazon.nova-lite-v1:0": "AWS_ENDPOINT_URL",
+    "langchain:openai:gpt-4.1": "OPENAI_BASE_URL",
+    "langchain:anthropic:claude-haiku-4-5": "ANTHROPIC_BASE_URL",
+}
+
+
+@pytest.mark.parametrize(("spec", "variable"), ENDPOINTS.items())
+def test_a_gateway_is_not_the_provider(case, monkeypatch, spec, variable):
+    """Neither the provider's terms nor its price are quoted of it, and prompts that go there are said to."""
+    at_the_provider = report(case(teacher=spec), STAGES)
+    monkeypatch.setenv(variable, GATEWAY)
+    through = report(case(teacher=spec), STAGES)
+    before, after = (next(m for m in r.measured if m.dimension == "licence") for r in (at_the_provider, through))
+    assert ", read 20" in before.source and after.source == "no note in terms.yml"
+    assert "nobody has read what gateway.example" in after.what
+    payback, sensitivity = (next(c for c in through.checks if c.name == name) for name in ("payback", "sensitivity"))
+    assert payback.what == "no price of this teacher is known" and "secret" not in through.model_dump_json()
+    assert sensitivity.decision is UNSURE and "they would go to gateway.example" in sensitivity.what
+
+
+@pytest.mark.parametrize(("spec", "variable"), ENDPOINTS.items())
+def test_where_prompts_go_is_what_a_run_says(case, monkeypatch, spec, variable):
+    slug, _, model = spec.partition(":")
+    kind = {"claude": ClaudeTeacher, "vertex": VertexTeacher, "bedrock": BedrockTeacher, "langchain": LangChainTeacher}
+    for place in ("", GATEWAY, HERE):
+        monkeypatch.setenv(variable, place)
+        asked, unopened = kind[slug](model), destination_of(spec)
+        assert unopened.leaves_machine == leaves_machine(asked)
+        assert asked.identity == unopened.identity(spec)
+        [said, *_] = notes(asked)
+        status = str(terms.find(slug, model, unopened.endpoint).status) if place != GATEWAY else "nobody has read"
+        assert said.startswith(f"terms    {status}")
+
+
+def test_a_server_on_this_machine_is_no_cloud(case, monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", HERE)
+    found = report(case(teacher="langchain:openai:qwen3"), STAGES)
+    sensitivity = next(c for c in found.checks if c.name == "sensitivity")
+    assert sensitivity.decision is GO and "the teacher is on this machine" in sensitivity.what
+    licence = next(m for m in found.measured if m.dimension == "licence")
+    assert licence.what.startswith("model-dependent: The licence of the model decides")
+
+
+def test_an_ollama_server_elsewhere_is_elsewhere(monkeypatch):
     monkeypatch.setenv("OLLAMA_HOST", "http://10.0.0.7:11434")
-    assert teacher.leaves_machine(case(teacher="ollama:qwen3:8b"))
+    assert destination_of("ollama:qwen3:8b").leaves_machine
 
 
 PAID = {"teacher": CLAUDE, "price": prices.given(1.0, 5.0), "training_usd": 6.0, "serving_usd": 100.0}

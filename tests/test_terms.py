@@ -25,6 +25,14 @@ def test_behind_langchain_the_providers_own_terms_count(model, same_as):
     assert find("langchain", model) == terms._notes()[same_as]
 
 
+def test_at_another_endpoint_nobodys_terms_are_quoted_and_here_the_models_licence_counts():
+    for platform, model in (("claude", "claude-haiku-4-5"), ("langchain", "openai:gpt-4o"), ("vertex", "gemini")):
+        assert find(platform, model, "gateway.example/v1") is None
+        assert find(platform, model, "localhost:8080/v1") == terms._notes()["local"]
+    assert find("ollama", "qwen3:8b", "gpu:11434") == terms._notes()["local"]
+    assert find("langchain", "ollama:gpt-oss:120b-cloud", "localhost:11434") is None
+
+
 def test_whoever_is_not_known_has_no_note():
     assert find("langchain", "mistralai:mistral-large") is None
     assert find("langchain") is None

@@ -17,6 +17,7 @@ from ..record import Estimate
 from ..settings import OWN_HELDOUT
 from ..tasks.user_prompts import HELDOUT_SHARE
 from ..teachers import prices
+from ..teachers.open import destination_of
 from ..teachers.prices import Price
 from .break_even import break_even
 from .model import Case, Check, Decision, Measured, below
@@ -28,7 +29,7 @@ Range = tuple[float, float]
 def payback(case: Case) -> Check:
     """Months until the student has paid for itself, within --payback-months or not."""
     check = {"name": "payback", "title": "Payback"}
-    price = case.price or prices.find(case.platform, case.model)
+    price = case.price or prices.find(case.platform, case.model, destination_of(case.teacher).endpoint)
     asked = "give --price-input and --price-output, in US dollars per million tokens"
     if price is None:
         return Check(**check, decision=Decision.UNSURE, what="no price of this teacher is known", source="", mend=asked)

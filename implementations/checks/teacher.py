@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 from .. import privacy
 from ..figures import count
 from ..registry import PLATFORMS, Signal
-from ..teachers import prices, terms
+from ..teachers import terms
+from ..teachers.open import destination_of
 from ..teachers.terms import Status
-from ..teachers.wire import is_here
 from .model import Case, Check, Decision, Measured
 
 ACCESS = {Signal.LOGITS: "weights", Signal.TOP_LOGPROBS: "logprobs", Signal.TEXT: "text_only"}  # the most comes first
@@ -36,11 +34,12 @@ def access(case: Case) -> Measured:
 
 def licence(case: Case) -> Measured:
     """What was read of the provider's terms. The embedded teacher is Apache-2.0."""
-    found = terms.find(case.platform, case.model)
+    endpoint = destination_of(case.teacher).endpoint
+    found = terms.find(case.platform, case.model, endpoint)
     if case.teacher == "local":
         values, what = ["permitted"], "the embedded teacher is Apache-2.0, which puts no condition on answers"
     elif found is None:
-        values, what = ["unknown"], "nobody has read what its provider says about training on its answers"
+        values, what = ["unknown"], terms.unread(case.teacher, endpoint)
     else:
         values, what = LICENCE[found.status], f"{found.status}: {found.note}"
     return Measured(
@@ -71,7 +70,10 @@ def sensitivity(case: Case, known: Measured) -> Check:
     found = privacy.scan(item.prompt for item in case.items)
     what = ", ".join(f"{number} {kind}" for kind, number in found.items()) or "nothing that looks like an identifier"
     what = f"in {count(len(case.items))} prompts: {what}"
-    if not leaves_machine(case):
+    to = destination_of(case.teacher)
+    if to.endpoint and to.leaves_machine:
+        what += f"; they would go to {to.endpoint}"
+    if not to.leaves_machine:
         decision, mend = Decision.GO, ""
         what += "; the teacher is on this machine"
     elif known.values == ["must_stay"]:
@@ -91,11 +93,3 @@ def sensitivity(case: Case, known: Measured) -> Check:
         source="patterns and check digits of privacy.py, which also miss some",
         mend=mend,
     )
-
-
-def leaves_machine(case: Case) -> bool:
-    """Whether prompts would, as far as can be said without opening the teacher; where in doubt, they would."""
-    if case.platform == "ollama":
-        cloud = prices.provider_of("ollama", case.model)[0] != "local"
-        return cloud or not is_here((os.environ.get("OLLAMA_HOST") or "localhost").rpartition("@")[2])
-    return PLATFORMS[case.platform].leaves_machine

@@ -47,7 +47,7 @@ from .aws import (
     place,
     status_of,
 )
-from .teacher import Answer, Busy, Dropped, Kind, Rejected, Request
+from .teacher import Answer, Busy, Destination, Dropped, Kind, Rejected, Request
 from .wire import digest, estimated_tokens, failure, kind_of, lost, said
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class BedrockTeacher:
     def __init__(self, model: str, timeout: float = 120.0, threads: int = 64):
         self.model, self.timeout, self.threads = model, timeout, threads
         self.name = f"bedrock:{model}"
-        self.identity = f"{self.name}{_elsewhere()}"
+        self.identity = destination(model).identity(self.name)
         self.untried = True  # no request has shown yet what the model takes
         self._clients: dict[str, BaseClient] = {}
         self._pool: ThreadPoolExecutor | None = None
@@ -374,8 +374,9 @@ def _answer(response: dict[str, Any], request: Request) -> Answer:
     )
 
 
-def _elsewhere() -> str:
-    """``@host`` of an endpoint that is not Amazon's own: it may serve other weights by the same name."""
+def destination(model: str) -> Destination:
+    """Wherever the endpoint is, jobs leave the prompts in a bucket."""
     url = os.environ.get("AWS_ENDPOINT_URL_BEDROCK_RUNTIME") or os.environ.get("AWS_ENDPOINT_URL") or ""
     host = urlsplit(url).netloc.rpartition("@")[2].lower()
-    return f"@{host}" if host and not host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws")) else ""
+    own = host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
+    return Destination("" if own else host, leaves_machine=True)

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from ..errors import InputError
 from ..registry import PLATFORMS
-from .teacher import Answer, Dropped, Kind, Rejected, Request
+from .teacher import Answer, Destination, Dropped, Kind, Rejected, Request
 from .wire import failure, kind_of, lost, needs, said
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class ClaudeTeacher:
     def __init__(self, model: str, timeout: float = 120.0):
         self.model, self.timeout = model, timeout
         self.name = f"claude:{model}"
-        self.identity = f"{self.name}{_elsewhere()}"
+        self.identity = destination(model).identity(self.name)
         self._client: AsyncAnthropic | None = None
         self._thinking: dict[str, Any] | None = None
         self._one_asks = asyncio.Lock()
@@ -241,11 +241,12 @@ def _open(timeout: float) -> AsyncAnthropic:
     return client
 
 
-def _elsewhere() -> str:
-    """``@host:port/path`` of an endpoint that is not Anthropic's: it may serve other weights by the same name."""
+def destination(model: str) -> Destination:
+    """Anthropic's own, unless ANTHROPIC_BASE_URL says otherwise."""
     parts = urlsplit(os.environ.get("ANTHROPIC_BASE_URL", ""))
-    place = parts.netloc.rpartition("@")[2].lower()  # without credentials
-    return f"@{place}{parts.path.rstrip('/')}" if place and place != "api.anthropic.com" else ""
+    host = parts.netloc.rpartition("@")[2].lower()  # without credentials
+    endpoint = f"{host}{parts.path.rstrip('/')}" if host and host != "api.anthropic.com" else ""
+    return Destination(endpoint, leaves_machine=True)
 
 
 def _accepted(schema: dict[str, Any]) -> dict[str, Any]:

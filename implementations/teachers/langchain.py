@@ -23,7 +23,7 @@ from ..errors import InputError
 from ..registry import PLATFORMS
 from .endings import REFUSED, TRUNCATED
 from .prices import provider_of
-from .teacher import Answer, Busy, Dropped, Rejected, Request
+from .teacher import Answer, Busy, Destination, Dropped, Rejected, Request
 from .wire import failure, is_here, kind_of, lost, needs, no_logprobs, said
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class LangChainTeacher:
     def __init__(self, model: str, chat: Runnable | None = None, timeout: float = 120.0):
         self.model, self.timeout = model, timeout
         self.name = f"langchain:{model}"
-        self.identity = self.name if chat is not None else f"{self.name}{_elsewhere(model)}"
+        self.identity = self.name if chat is not None else Destination(_elsewhere(model)).identity(self.name)
         self._given, self._opened = chat, None
 
     @property
@@ -293,23 +293,29 @@ def _endpoint(model: str) -> str:
     return next((os.environ[name] for name in variables if os.environ.get(name)), "")
 
 
+def destination(model: str) -> Destination:
+    """Where the provider's variables say that its server is."""
+    return Destination(_elsewhere(model), leaves_machine=not _stays_here(model))
+
+
 def _stays_here(model: str) -> bool:
     """Whether the server is on this machine, and neither LangSmith nor Ollama's cloud gets every prompt as well."""
+    endpoint = _endpoint(model) or ("localhost" if _provider(model) == "ollama" else "")
+    cloud = provider_of("langchain", model)[0] == "ollama-cloud"  # the server here sends them on
+    if cloud or not endpoint or not is_here(endpoint):
+        return False
     with needs("langchain", "langchain"):
         from langsmith.utils import tracing_is_enabled
-    if provider_of("langchain", model)[0] == "ollama-cloud":  # the server here sends them on
-        return False
-    endpoint = _endpoint(model) or ("localhost" if _provider(model) == "ollama" else "")
-    return bool(endpoint) and is_here(endpoint) and not tracing_is_enabled()
+    return not tracing_is_enabled()
 
 
 def _elsewhere(model: str) -> str:
-    """``@host:port/path`` of a server that is not the provider's own: it may serve other weights by the same name."""
+    """``host:port/path`` of a server that is not the provider's own: it may serve other weights by the same name."""
     _, own = ENDPOINTS.get(_provider(model), ((), ""))
     url = _endpoint(model)
     parts = urlsplit(url if "//" in url else f"//{url}")
-    place = parts.netloc.rpartition("@")[2].lower()  # without credentials
-    return f"@{place}{parts.path.rstrip('/')}" if place and place != own else ""
+    host = parts.netloc.rpartition("@")[2].lower()  # without credentials
+    return f"{host}{parts.path.rstrip('/')}" if host and host != own else ""
 
 
 def _response_format(schema: dict) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, ModelMissing
 from ..registry import PLATFORMS
-from .teacher import Answer, Dropped, Rejected, Request
+from .prices import provider_of
+from .teacher import Answer, Destination, Dropped, Rejected, Request
 from .wire import estimated_tokens, failure, is_here, kind_of, lost, needs, said
 
 if TYPE_CHECKING:
@@ -223,6 +224,11 @@ def asking(timeout: float) -> Iterator[Client]:
 
 def _no_such_model(model: str) -> ModelMissing:
     return ModelMissing(f"ollama: no model {model} at {address()}; run: ollama pull {model}", partial(pull, model))
+
+
+def destination(model: str) -> Destination:
+    """A name of Ollama's cloud is not on this machine, whichever server is asked; only a server knows its aliases."""
+    return Destination(leaves_machine=not is_here(address()) or provider_of("ollama", model)[0] != "local")
 
 
 def address() -> str:

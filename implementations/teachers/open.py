@@ -8,7 +8,8 @@ from ..errors import InputError, nearest
 from ..options import Options
 from ..registry import PLATFORMS
 from . import terms
-from .teacher import RemoteTeacher
+from .spending import endpoint_of
+from .teacher import Destination, RemoteTeacher
 
 
 def check_spec(spec: str) -> None:
@@ -49,11 +50,18 @@ def must_stay(options: Options, teacher: RemoteTeacher) -> bool:
 
 def notes(teacher: RemoteTeacher) -> list[str]:
     """What the provider's terms say about training on its answers."""
-    found = terms.find(teacher.platform, teacher.model)
+    endpoint = endpoint_of(teacher)
+    found = terms.find(teacher.platform, teacher.model, endpoint)
     if found is None:
-        return [f"terms    nobody has read what the provider of {teacher.name} says about training on its answers"]
+        return [f"terms    {terms.unread(teacher.name, endpoint)}"]
     where = ", ".join(map(str, found.sources))
     return [f"terms    {found.status}: {found.note} ({where}; read {found.date})", f"         {terms.NOTICE}"]
+
+
+def destination_of(spec: str) -> Destination:
+    """Where prompts to the teacher of ``spec`` would go. It is not opened, and nothing is asked."""
+    slug, _, model = spec.partition(":")
+    return Destination() if slug == "local" else import_module(PLATFORMS[slug].module).destination(model)
 
 
 def leaves_machine(teacher: RemoteTeacher) -> bool:

@@ -161,7 +161,7 @@ FREE = given(0, 0)
 RELEASE = re.compile(r"(?:[-@]\d{8}|-\d{4}-\d{2}-\d{2}|-\d{3}|@default)?(?:-v\d+)?(?::\d+k?)*")
 
 
-def find(platform: str, model: str, endpoint: str | None = None) -> Price | None:
+def find(platform: str, model: str, endpoint: str = "") -> Price | None:
     """What ``model`` on ``platform`` costs the user, or None where no price is known.
 
     An id has the price of a name of the table when it is that name, or that name and a release (a date, -v1:0,

@@ -29,8 +29,7 @@ class Spending:
 
     def price(self, teacher: RemoteTeacher) -> Price | None:
         """The user's, else the table's. A server of one's own behind a known name has the price of neither."""
-        endpoint = teacher.identity.removeprefix(teacher.name).partition("@")[2]
-        known = prices.find(teacher.platform, teacher.model, endpoint or None)
+        known = prices.find(teacher.platform, teacher.model, endpoint_of(teacher))
         return (known or self.given_price) if self.fallback else (self.given_price or known)
 
     def check(self, teacher: RemoteTeacher) -> None:
@@ -47,6 +46,11 @@ class Spending:
         """Whether so many requests go as a job."""
         wanted = self.batch if self.batch is not None else requests >= BATCH_FROM
         return wanted and fits_a_job(teacher, requests)
+
+
+def endpoint_of(teacher: RemoteTeacher) -> str:
+    """Where its requests go instead of the provider's own address, as its identity says; else nothing."""
+    return teacher.identity.removeprefix(teacher.name).partition("@")[2]
 
 
 def fits_a_job(teacher: RemoteTeacher, requests: int) -> bool:

@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from ..registry import Signal
 
@@ -80,6 +80,20 @@ class Answer:
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
     top_logprobs: tuple[tuple[tuple[str, float], ...], ...] | None = None
+
+
+class Destination(NamedTuple):
+    """Where a platform's requests go, as the environment says.
+
+    ``endpoint`` is HOST:PORT/PATH, without credentials, where that is not the provider's own address; else it is empty.
+    """
+
+    endpoint: str = ""
+    leaves_machine: bool = False
+
+    def identity(self, name: str) -> str:
+        """Of the teacher of that name: another endpoint may serve other weights by it."""
+        return f"{name}@{self.endpoint}" if self.endpoint else name
 
 
 class Teacher(Protocol):

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from ..yaml_file import read
 from .prices import Url, provider_of
+from .wire import is_here
 
 NOTES = Path(__file__).with_name("terms.yml")
 NOTICE = "This is information, not legal advice; the provider's own text and your agreement with it count."
@@ -37,10 +38,27 @@ class Terms(BaseModel):
     date: datetime.date
 
 
-def find(platform: str, model: str = "") -> Terms | None:
-    """The note on whoever answers for ``model`` on ``platform``; None where there is none, which allows nothing."""
+def find(platform: str, model: str = "", endpoint: str = "") -> Terms | None:
+    """The note on whoever answers for ``model`` on ``platform``; None where there is none, which allows nothing.
+
+    ``endpoint`` is where requests go instead of the provider's own address. Nobody knows whose terms count there; on
+    this machine the model's licence decides.
+    """
     provider, _ = provider_of(platform, model)
-    return _notes().get(provider)
+    found = _notes().get(provider)
+    if found is None or provider == "local" or not endpoint:
+        return found
+    return _notes()["local"] if is_here(endpoint) else None
+
+
+def unread(name: str, endpoint: str = "") -> str:
+    """What there is to say of the teacher of that name where there is no note."""
+    if endpoint:
+        return (
+            f"nobody has read what {endpoint} says about training on its answers; where it asks a provider in turn, "
+            "that provider's terms count too"
+        )
+    return f"nobody has read what the provider of {name} says about training on its answers"
 
 
 @cache

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 from ..errors import InputError
 from ..registry import PLATFORMS
 from .google_cloud import account, no_access, no_token
-from .teacher import Answer, Busy, Dropped, Kind, Rejected, Request
+from .teacher import Answer, Busy, Destination, Dropped, Kind, Rejected, Request
 from .vertex_batch import Batches, why_no_bucket
 from .wire import failure, kind_of, lost, needs, no_logprobs, said
 
@@ -55,7 +55,7 @@ class VertexTeacher:
     def __init__(self, model: str, credentials: Credentials | None = None, timeout: float = 120.0):
         self.model, self.timeout = model, timeout
         self.name = f"vertex:{model}"
-        self.identity = f"{self.name}{_elsewhere()}"
+        self.identity = destination(model).identity(self.name)
         self.location = os.environ.get("GOOGLE_CLOUD_LOCATION") or "global"
         self._credentials = credentials
         self._client: Client | None = None
@@ -291,7 +291,7 @@ def _retry_after(error: APIError) -> str | None:
     return next((detail["retryDelay"].rstrip("s") for detail in details if "retryDelay" in detail), None)
 
 
-def _elsewhere() -> str:
-    """``@host`` of an endpoint that is not Google's own."""
+def destination(model: str) -> Destination:
+    """Wherever the endpoint is, jobs leave the prompts in a bucket."""
     host = urlsplit(os.environ.get("GOOGLE_VERTEX_BASE_URL", "")).netloc.rpartition("@")[2].lower()
-    return f"@{host}" if host and not host.endswith(".googleapis.com") else ""
+    return Destination("" if host.endswith(".googleapis.com") else host, leaves_machine=True)
