@@ -167,14 +167,14 @@ def nodes(text: str) -> tuple[Inline, ...]:
 
 # ----------------------------------------------------------------------------------------- writing it back
 
-UNSAFE = re.compile(r"[^\w\s.,;:!?'()/%+=\-–—−…×°€£’‘“”·→←≤≥≈±§]|_")
+UNSAFE = re.compile(r"[^\w\s.,;:!?'()/%+=\-–—−…×°€£’‘“”·→←≤≥≈±§]")  # and `_`, which is one of \w
 NAMED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
 
 
 @cache
 def escape(text: str) -> str:
     """`text` as Markdown, in which nothing of it is markup."""
-    return UNSAFE.sub(lambda m: NAMED.get(m[0]) or f"&#{ord(m[0])};", text)
+    return UNSAFE.sub(lambda m: NAMED.get(m[0]) or f"&#{ord(m[0])};", text).replace("_", "&#95;")
 
 
 def guard(line: str) -> str:

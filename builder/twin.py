@@ -10,13 +10,16 @@ from .prose import Block, Code, Em, Inline, Link, Strong, Text, Writer
 SPACE = re.compile(r"\s+")
 BLOCK = re.compile(r"^(\s*)(#(?=[#\s]|$)|>|[+-](?=\s|$)|-(?=-)|~(?=~))")
 NUMBERED = re.compile(r"^(\s*\d+)(?=[.)])")
-SPECIAL = re.compile(r"[\\`*\[\]|]|<(?=[A-Za-z/!?])|(?<!\w)_|_(?!\w)|&(?=#?\w+;)")
+SPECIAL = re.compile(r"[\\`*\[\]|]|<(?=[A-Za-z/!?])|_(?<!\w_)|_(?!\w)|&(?=#?\w+;)")
+"""Every choice begins with a character of its own, by which the search skips plain text."""
 
 
 @cache
 def escape(text: str) -> str:
     """`text` on one line, in which nothing is markup; backslashes only where something would be."""
-    return SPECIAL.sub(r"\\\g<0>", SPACE.sub(" ", text))
+    if not text.isprintable() or "  " in text:  # what is printable has no white space but single spaces
+        text = SPACE.sub(" ", text)
+    return SPECIAL.sub(lambda m: f"\\{m[0]}", text)
 
 
 def guard(line: str) -> str:
