@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any
 from urllib.parse import quote
 
@@ -63,6 +64,7 @@ def bibtex(references: dict[str, Reference]) -> str:
     return "\n".join(_entry(key, ref) for key, ref in references.items())
 
 
+@cache
 def _entry(key: str, ref: Reference) -> str:
     kind = KINDS.get(ref.type, "misc")
     fields = {
@@ -103,10 +105,15 @@ def csl(references: dict[str, Reference]) -> str:
     return to_json(items, indent=1).decode() + "\n"
 
 
+@cache
 def _item(key: str, ref: Reference) -> dict[str, Any]:
-    written = ref.model_dump(mode="json", by_alias=True, exclude_none=True)
-    authors = [name for name in written["author"] if name.get("literal") != OTHERS]
-    dates = {
-        name: {"date-parts": [[int(part) for part in written[name].split("-")]]} for name in ("issued", "accessed")
-    }
-    return {"id": key, **written, "author": authors or written["author"], **dates}
+    data = written(ref)
+    authors = [name for name in data["author"] if name.get("literal") != OTHERS]
+    dates = {name: {"date-parts": [[int(part) for part in data[name].split("-")]]} for name in ("issued", "accessed")}
+    return {"id": key, **data, "author": authors or data["author"], **dates}
+
+
+@cache
+def written(ref: Reference) -> dict[str, Any]:
+    """A work as it is written in the catalogue. Kept, like the rest of what is made of one: many pages cite it."""
+    return ref.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -17,6 +17,7 @@ from implementations.record import Estimate, Record, Verdict
 from implementations.registry import PLATFORMS, RECIPES, CellStatus, cell
 
 from . import find, payback
+from .bibliography import written
 from .check import headline, texts
 from .load import SHARED, Catalogue, Measured
 from .models import (
@@ -388,16 +389,12 @@ def claims_data(catalogue: Catalogue) -> dict[str, Any]:
         **_linked(catalogue, "claims"),
         "citation": citation(catalogue, "claims.md").model_dump(),
         "claims": claims,
-        "references": _references(catalogue, works(catalogue.claims)),
+        "references": _references(catalogue, works(*catalogue.claims.values())),
     }
 
 
 def _references(catalogue: Catalogue, keys: list[str]) -> dict[str, Any]:
-    return {
-        key: catalogue.references[key].model_dump(mode="json", by_alias=True, exclude_none=True)
-        for key in keys
-        if key in catalogue.references
-    }
+    return {key: written(catalogue.references[key]) for key in keys if key in catalogue.references}
 
 
 def index_data(catalogue: Catalogue) -> dict[str, Any]:
@@ -505,12 +502,17 @@ def records_of(catalogue: Catalogue, slug: str) -> list[Measured]:
     return sorted(found, key=lambda m: (m is not first, m.record.smoke, -m.record.date.timestamp()))
 
 
-def works(model: Pattern | Term | dict[str, Claim]) -> list[str]:
-    """Keys of the works that a page cites, in the order of their first mention."""
+def works(*models: Pattern | Term | Claim) -> list[str]:
+    """Keys of the works that a page of ``models`` cites, in the order of their first mention."""
+    return list(dict.fromkeys(key for model in models for key in _cited(model)))
+
+
+@cache
+def _cited(model: Pattern | Term | Claim) -> list[str]:
+    """Kept, as half a dozen files of a pattern ask for it."""
     refs = [ref.reference for ref in model.refs] if isinstance(model, Term) else []
     citing = [text for _, text in texts(model) if "[@" in text]
-    cited = [key for text in citing for node in nodes(text) if isinstance(node, Cite) for key, _ in node.works]
-    return list(dict.fromkeys([*cited, *refs]))
+    return [key for text in citing for node in nodes(text) if isinstance(node, Cite) for key, _ in node.works] + refs
 
 
 def updated(catalogue: Catalogue, model: Pattern | Term | None = None) -> str:

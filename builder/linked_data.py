@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from implementations.registry import RECIPES
@@ -58,6 +59,7 @@ def _rights(catalogue: Catalogue) -> dict[str, Any]:
     return {"author": author, "publisher": author, "license": f"https://spdx.org/licenses/{cite.licence}.html"}
 
 
+@cache
 def _work(ref: Reference) -> dict[str, Any]:
     """A work cited. An author list that is cut short has no place in schema.org, so it ends where it is cut."""
     people = [
@@ -167,6 +169,6 @@ def _review(catalogue: Catalogue, slug: str, claim: Claim) -> dict[str, Any]:
         "reviewBody": plain(claim.takeaway),
         "datePublished": claim.checked,
         "inLanguage": "en",
-        "citation": [_work(catalogue.references[key]) for key in works({slug: claim}) if key in catalogue.references],
+        "citation": [_work(catalogue.references[key]) for key in works(claim) if key in catalogue.references],
         **_rights(catalogue),
     }

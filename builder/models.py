@@ -222,6 +222,9 @@ class Pattern(Strict):
     related: list[Related] = Field(min_length=1, description="patterns to read next")
     history: list[Change] = Field(min_length=1, description="versions, newest first")
 
+    def __hash__(self) -> int:
+        return hash(self.slug)  # its lists have none; so what is computed of one can be kept
+
 
 # ----------------------------------------------------------------------------------------------------- terms
 
@@ -269,6 +272,9 @@ class Term(Strict):
     created: Date = Field(description="the day it was first published, as 2026-11-22")
     updated: Date = Field(description="the day of its last change, as 2026-11-22")
 
+    def __hash__(self) -> int:
+        return hash(self.slug)  # its lists have none; so what is computed of one can be kept
+
 
 class Citation(Strict):
     """How to cite a page. Computed from its place, the site's address and the vocabulary."""
@@ -314,6 +320,9 @@ class Claim(Strict):
     patterns: list[Slug] = Field(description="slugs of the patterns it is about; [] if there are none")
     terms: list[Slug] = Field(description="slugs of the terms it is about; [] if there are none")
     checked: Date = Field(description="the day the sources were last looked up, as 2026-11-22")
+
+    def __hash__(self) -> int:
+        return hash(self.title)  # its lists have none; so what is computed of one can be kept
 
 
 # ------------------------------------------------------------------------------------------------ references
@@ -373,6 +382,9 @@ class Reference(Strict):
         default=None, description="its DOI without https://doi.org/"
     )
     accessed: Date = Field(description="the day somebody last read it there, as 2026-11-22")
+
+    def __hash__(self) -> int:
+        return hash(self.URL)  # its lists have none; so what is computed of one can be kept
 
 
 # ------------------------------------------------------------------------------------------------ vocabulary

@@ -82,7 +82,7 @@ def _works(catalogue: Catalogue) -> dict[str, str]:
     """Every work for a reference manager, those of each pattern, and those of the claims."""
     pages = {"references.md": sorted(catalogue.references)}
     if catalogue.claims:
-        pages["claims.md"] = works(catalogue.claims)
+        pages["claims.md"] = works(*catalogue.claims.values())
     for slug, pattern in catalogue.patterns.items():
         pages[f"patterns/{slug}.md"] = works(pattern)
     out = {}

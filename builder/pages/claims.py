@@ -44,4 +44,5 @@ class ClaimsPage(Page):
         return first, type(self)(self.catalogue, first).prose(item.text)
 
     def works(self) -> list[tuple[str, str | None, str | None]]:
-        return [(key, None, None) for key in works(self.catalogue.claims) if key in self.catalogue.references]
+        found = works(*self.catalogue.claims.values())
+        return [(key, None, None) for key in found if key in self.catalogue.references]
