@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import cache, partial
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -28,6 +28,7 @@ from implementations.registry import PLATFORMS, RECIPES
 
 from . import diagram, figures, prose
 from .aliases import slug_of
+from .cores import each
 from .load import (
     CLAIMS,
     RECORD_MEND,
@@ -49,14 +50,11 @@ def check(catalogue: Catalogue) -> list[Problem]:
     """Every problem that reading the single files did not find. Pure."""
     problems: list[Problem] = []
     cited: set[str] = set()
-    for slug, pattern in catalogue.patterns.items():
-        source = catalogue.source("patterns", slug)
-        problems += _pattern(catalogue, source, slug, pattern)
-        problems += _texts(catalogue, source, texts(pattern), cited, record_of=slug)
-    for slug, term in catalogue.terms.items():
-        source = catalogue.source("glossary", slug)
-        problems += _term(catalogue, source, slug, term, cited)
-        problems += _texts(catalogue, source, texts(term), cited)
+    diagram.lay_out(pattern.architecture.diagram for pattern in catalogue.patterns.values())
+    entries = [*catalogue.patterns.items(), *catalogue.terms.items()]
+    for wrong, keys in each(partial(_entry, catalogue), entries):
+        problems += wrong
+        cited |= keys
     for slug, claim in catalogue.claims.items():
         source = catalogue.sources[CLAIMS]
         problems += _claim(catalogue, source, slug, claim)
@@ -71,6 +69,21 @@ def check(catalogue: Catalogue) -> list[Problem]:
         problems += _unused(catalogue, cited)
     problems += _records(catalogue)
     return sorted(set(problems))
+
+
+def _entry(catalogue: Catalogue, named: tuple[str, Pattern | Term]) -> tuple[list[Problem], set[str]]:
+    """What is wrong with a pattern or a term, and the works that it cites."""
+    slug, entry = named
+    cited: set[str] = set()
+    if isinstance(entry, Pattern):
+        source = catalogue.source("patterns", slug)
+        found = [*_pattern(catalogue, source, slug, entry)]
+        found += _texts(catalogue, source, texts(entry), cited, record_of=slug)
+    else:
+        source = catalogue.source("glossary", slug)
+        found = [*_term(catalogue, source, slug, entry, cited)]
+        found += _texts(catalogue, source, texts(entry), cited)
+    return found, cited
 
 
 # ------------------------------------------------------------------------------------------------ patterns

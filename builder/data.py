@@ -324,16 +324,12 @@ WORKS = {"bibtex": ".bib", "csl": ".csl.json"}
 
 
 def files(catalogue: Catalogue) -> dict[str, str]:
-    """Every JSON file of the site, by path."""
+    """Every JSON file of the site by path, but those of a pattern or a term, which stand beside its page."""
     out = {
         INDEX: dumps(index_data(catalogue)),
         CRITERIA: dumps({**_linked(catalogue, "criteria"), **find.criteria(catalogue)}),
         PRICES: dumps({**_linked(catalogue, "prices"), "teachers": payback.data()}),
     }
-    for pattern in catalogue.patterns.values():
-        out[beside(page_path(pattern), ".json")] = dumps(pattern_data(catalogue, pattern))
-    for term in catalogue.terms.values():
-        out[beside(page_path(term), ".json")] = dumps(term_data(catalogue, term))
     if catalogue.claims:
         out["claims.json"] = dumps(claims_data(catalogue))
     for measured in catalogue.records:

@@ -8,7 +8,8 @@ stylesheet colours it in light and dark.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from xml.etree import ElementTree as ET
@@ -16,6 +17,8 @@ from xml.etree import ElementTree as ET
 import merm
 from merm.layout import layout_diagram
 from merm.measure import TextMeasurer, text
+
+from .cores import each
 
 # A third of a layout's time went into asking for the width of the same letters, a thousand times for each diagram.
 text._char_width = cache(text._char_width)
@@ -77,9 +80,31 @@ def _told(source: str) -> str:
     return "\n".join("" if line.strip().startswith("%%") else line for line in source.splitlines())
 
 
-@cache
+def lay_out(sources: Iterable[str]) -> None:
+    """Lay out many diagrams at once. What is wrong with one is told by `errors`."""
+    new = [source for source in dict.fromkeys(sources) if source not in LAID_OUT]
+    made = zip(new, each(_tried, new), strict=True)
+    LAID_OUT.update((source, draw) for source, draw in made if draw)
+
+
+LAID_OUT: dict[str, Callable[[], str]] = {}
+"""What draws a diagram that has been laid out, so that drawing it goes on from there."""
+
+
+def _tried(source: str) -> Callable[[], str] | None:
+    with suppress(Exception):
+        return _laid_out(source)
+    return None
+
+
 def _laid_out(source: str) -> Callable[[], str]:
-    """Read and laid out, which finds what is wrong, and kept, so that drawing it goes on from here."""
+    if source not in LAID_OUT:
+        LAID_OUT[source] = _lay_out(source)
+    return LAID_OUT[source]
+
+
+def _lay_out(source: str) -> Callable[[], str]:
+    """Read and lay out, which finds what is wrong."""
     told = _told(source)
     if FLOWCHART.match(told):
         flowchart = merm.parse_flowchart(told)
@@ -88,7 +113,7 @@ def _laid_out(source: str) -> Callable[[], str]:
     else:
         drawn = merm.render_diagram(told)
         classes = {element.get("class", "").split("-")[0] for element in ET.fromstring(drawn).iter()}
-        connected, draw = bool(classes & {"seq", "transition"}), lambda: drawn
+        connected, draw = bool(classes & {"seq", "transition"}), partial(str, drawn)
     if not connected:
         raise ValueError("nothing is connected to anything; a bracket may be open")
     return draw

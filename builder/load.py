@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache, cached_property, wraps
+from functools import cache, cached_property, partial, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -30,6 +30,7 @@ from implementations.registry import RECIPES
 
 from . import code
 from .bibliography import labels
+from .cores import each
 from .models import Claim, Date, Key, PartialDate, Pattern, Reference, Slug, Term, Url, Version, Vocabulary
 
 MAX_BYTES = 1_000_000
@@ -194,7 +195,8 @@ def without_collection(act: Callable[P, T]) -> Callable[P, T]:
 @without_collection
 def read(root: Path, own_records: Path | None = None) -> tuple[Catalogue, list[Problem]]:
     """Read everything under `root`. The problems are those of single files; see check.py for the rest."""
-    sources = {source.file: source for source in (parse_file(path, root) for path in _yaml_files(root))}
+    read_file = partial(parse_file, root=root)
+    sources = {source.file: source for source in each(read_file, list(_yaml_files(root)))}
     problems: list[Problem] = []
     found: dict[str, dict[str, Any]] = {"patterns": {}, "glossary": {}}
     models = {"patterns": Pattern, "glossary": Term}
@@ -543,6 +545,9 @@ class Number(float):
         return number
 
     text: str
+
+    def __getnewargs__(self) -> tuple[str]:
+        return (self.text,)
 
 
 # ------------------------------------------------------------------------------------------ data to models
