@@ -190,7 +190,7 @@ def timed(act: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
 
 
 def ours(root: Path) -> dict[str, float]:
-    """Seconds of our three steps, and the memory that they took."""
+    """Seconds of our three steps, and the memory that they took of this process; on more cores there are others."""
     reading, (catalogue, problems) = timed(read, root)
     checking, more = timed(check, catalogue)
     assert not problems + more, (problems + more)[:3]
