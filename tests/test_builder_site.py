@@ -13,6 +13,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 from zipfile import ZipFile
 
+import material
 import pytest
 from builder_samples import ROOT, copy_good, load, make_record, real_catalogue, real_pages
 from typer.testing import CliRunner
@@ -20,6 +21,7 @@ from typer.testing import CliRunner
 from builder.cli import app
 from builder.data import updated
 from builder.downloads import cells
+from builder.plugin import COMPILE_HINT, THEME_SCRIPT
 from builder.render import render
 from implementations.delivery.copy import copy
 from implementations.record import save
@@ -118,6 +120,16 @@ def test_real_site_links_to_what_machines_read(real: Path) -> None:
     assert kinds["patterns/sequence-level.html"][:3] == ["application/atom+xml", "application/json", "text/markdown"]
     assert kinds["glossary/temperature.html"] == ["application/atom+xml", "application/json", "text/markdown"]
     assert "404.html" in kinds
+
+
+def test_no_script_but_the_themes_settings_holds_a_page_up(real: Path) -> None:
+    """And the theme's own is what it was, but for the hint on its first line."""
+    for path in real.rglob("*.html"):
+        waited = re.findall(r'<script src="([^"]+)"', path.read_text("utf-8"))
+        assert {posixpath.basename(source) for source in waited} <= {"theme.js"}, path
+    [bundle] = real.glob(THEME_SCRIPT)
+    original = Path(material.__file__).parent / "templates" / bundle.relative_to(real)
+    assert bundle.read_bytes() == COMPILE_HINT + original.read_bytes()
 
 
 def test_sitemap_lists_every_page_and_nothing_else_with_the_day_of_its_change(real: Path) -> None:
