@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import browsing
 import pytest
+from filelock import FileLock
 from loopback import Loopback
 
 if TYPE_CHECKING:
@@ -76,12 +77,19 @@ def tiny(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The real site, built strictly."""
-    out = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(out)]
-    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return out
+    """The real site, built strictly: once for all the processes that share the tests, as no test changes it."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    site = shared / "site"
+    with FileLock(shared / "site.lock"):
+        if not site.exists():
+            out = tmp_path_factory.mktemp("building")
+            command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(out)]
+            done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            out.rename(site)
+    return site
 
 
 @pytest.fixture(scope="module")  # no longer: its event loop is in the way of asyncio.run
