@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import pytest
 
@@ -37,15 +37,31 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class Halting(Quiet):
+    """Sends a page as far as `mark`, and what remains when `rest` is set: what a slow network does at any place."""
+
+    def __init__(self, *arguments: object, mark: bytes, rest: threading.Event, **options: object) -> None:
+        self.mark, self.rest = mark, rest
+        super().__init__(*arguments, **options)
+
+    def copyfile(self, source: BinaryIO, outputfile: BinaryIO) -> None:
+        first, mark, remainder = source.read().partition(self.mark)
+        outputfile.write(first)
+        if mark:
+            outputfile.flush()
+            self.rest.wait(10)
+            outputfile.write(mark + remainder)
+
+
 @contextmanager
-def served(site: Path) -> Iterator[str]:
+def served(site: Path, handler: Callable[..., SimpleHTTPRequestHandler] = Quiet) -> Iterator[str]:
     """The address of the site on a server of this machine."""
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site))) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(site))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
@@ -57,7 +73,13 @@ def windows(browser: Browser) -> Iterator[Open]:
     contexts, troubles = [], []
 
     def open_(
-        address: str, size: tuple[int, int] = DESKTOP, scheme: str = "light", scripts: bool = True, **options: object
+        address: str,
+        size: tuple[int, int] = DESKTOP,
+        scheme: str = "light",
+        scripts: bool = True,
+        first: str = "",  # a script that runs before any of the page's own
+        until: str = "load",
+        **options: object,
     ) -> Page:
         context = browser.new_context(
             viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, java_script_enabled=scripts, **options
@@ -70,7 +92,8 @@ def windows(browser: Browser) -> Iterator[Open]:
         page.on("request", lambda r: None if r.url.startswith(own) else troubles.append(f"asked for {r.url}"))
         page.on("console", lambda m: troubles.append(f"{m.type}: {m.text}") if m.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: troubles.append(f"error: {error}"))
-        page.goto(address)
+        page.add_init_script(first)
+        page.goto(address, wait_until=until)
         return page
 
     open_.troubles = troubles

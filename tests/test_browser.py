@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import json
 import re
+import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from browsing import DESKTOP, PHONE, ZOOMED, Open, titles
+from browsing import DESKTOP, PHONE, ZOOMED, Halting, Open, served, titles
 from builder_samples import real_catalogue
 from playwright.sync_api import Page, expect
 
@@ -31,8 +33,20 @@ def wide(page: Page) -> int:
     return page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
 
 
+LATER = """[...document.querySelectorAll("article > *")]
+  .filter(e => getComputedStyle(e).contentVisibility !== "visible").length"""
+"""How many blocks are not laid out before they come near the window."""
+LAY_OUT = "document.documentElement.classList.remove('dp-later')"
+SHIFTS = """window.shifts = []
+const told = entry => `${entry.value}: ${entry.sources.map(source => source.node?.outerHTML)}`
+new PerformanceObserver(list => shifts.push(...list.getEntries().map(told))).observe({ type: "layout-shift" })"""
+
+DRAWN = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
+
 def violations(page: Page, rules: list[str] | None = None) -> list[str]:
-    options = {"resultTypes": ["violations"], **({"runOnly": rules} if rules else {})}
+    # No rule that axe runs here reads the style sheets themselves, which it would else load and take apart each time.
+    options = {"resultTypes": ["violations"], "preload": False, **({"runOnly": rules} if rules else {})}
     found = page.evaluate(f"axe.run({json.dumps(options)}).then(result => result.violations)")
     return [f"{v['id']}: {node['target']}: {node['failureSummary']}" for v in found for node in v["nodes"]]
 
@@ -49,6 +63,7 @@ def test_every_kind_of_page_is_sound(name: str, http: str, opened: Open) -> None
     """Never wider than the window; and axe finds nothing, by all rules on a light desktop and a dark phone, by those
     about colours on the other two as well."""
     page = opened(http + name)
+    page.evaluate(LAY_OUT)
     page.evaluate(AXE_SCRIPT)
     assert page.locator("h1").count() == 1
     for size, scheme, rules in (
@@ -60,7 +75,7 @@ def test_every_kind_of_page_is_sound(name: str, http: str, opened: Open) -> None
         page.set_viewport_size({"width": size[0], "height": size[1]})
         page.emulate_media(color_scheme=scheme)
         expect(page.locator("body")).to_have_attribute("data-md-color-scheme", SCHEMES[scheme])
-        page.wait_for_timeout(300)  # the theme's transitions of colours end
+        page.wait_for_function("() => !document.getAnimations().length")  # the theme's transitions of colours
         assert wide(page) == 0
         assert violations(page, rules) == [], (size, scheme)
     page.set_viewport_size({"width": ZOOMED[0], "height": ZOOMED[1]})
@@ -76,13 +91,14 @@ def test_axe_finds_what_is_wrong(http: str, opened: Open) -> None:
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "plain"])
 def test_every_kind_of_page_opens_from_disk(scripts: bool, real: Path, opened: Open) -> None:
+    page = opened(f"{real.as_uri()}/index.html", PHONE, "dark", scripts)
     for name in PAGES:
         if name != "404.html":  # that one is for servers: its addresses begin at their root
-            page = opened(f"{real.as_uri()}/{name}", PHONE, "dark", scripts)
+            page.goto(f"{real.as_uri()}/{name}")
             assert page.locator("h1").is_visible()
             assert page.locator("body").evaluate("e => getComputedStyle(e).fontFamily") != "serif", "no style"
+            page.evaluate(LAY_OUT)
             assert wide(page) == 0, name
-            page.close()
 
 
 def test_policy_stops_what_a_page_does_not_need(http: str, opened: Open) -> None:
@@ -119,6 +135,59 @@ def test_another_name_leads_to_the_page(real: Path, http: str, opened: Open) -> 
     page = opened(f"{http}glossary/{redirect.name}")
     page.wait_for_url(lambda url: not url.endswith(redirect.name))
     assert page.locator("h1").inner_text()
+
+
+# ------------------------------------------------------------------------------------ while a page is opened
+
+
+@pytest.mark.parametrize(
+    ("size", "mark"), [(PHONE, 'for="__search"'), (DESKTOP, 'for="__search"'), (DESKTOP, 'class="md-search"')]
+)
+def test_header_keeps_the_room_of_what_has_not_come(size: tuple[int, int], mark: str, real: Path, opened: Open) -> None:
+    """What is drawn of it before its search has come stays where it is when that comes."""
+    rest = threading.Event()
+    with served(real, partial(Halting, mark=mark.encode(), rest=rest)) as address:
+        page = opened(address, size, first=SHIFTS, until="commit")
+        page.wait_for_function("() => performance.getEntriesByName('first-contentful-paint').length")
+        assert page.locator(".md-search").count() == 0
+        rest.set()
+        page.wait_for_load_state()
+        page.evaluate(DRAWN)
+        assert page.evaluate("shifts") == []
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_what_is_laid_out_later_moves_nothing_and_is_found_and_printed(
+    size: tuple[int, int], http: str, opened: Open
+) -> None:
+    page = opened(f"{http}patterns/sequence-level.html", size, first=SHIFTS)
+    assert page.evaluate(LATER) > 20
+    last = page.locator("article > .dp-pair p").last
+    laid_out = "e => e.checkVisibility({ contentVisibilityAuto: true })"
+    page.mouse.move(size[0] / 2, size[1] / 2)
+    for _ in range(10):
+        page.mouse.wheel(0, size[1])
+        page.evaluate(DRAWN)
+    assert page.evaluate("scrollY") > 0 and page.evaluate("shifts") == []
+
+    assert not last.evaluate(laid_out)
+    assert page.evaluate("text => find(text)", last.text_content().strip()[-25:])
+    assert last.evaluate(laid_out)
+    expect(last).to_be_in_viewport()
+    page.emulate_media(media="print")
+    assert page.evaluate(LATER) == 0
+
+
+def test_all_is_laid_out_where_a_place_on_the_page_is_named(http: str, opened: Open) -> None:
+    for place in ("references", "version-1.0.0", "latency"):
+        page = opened(f"{http}patterns/sequence-level.html#{place}", PHONE)
+        assert page.evaluate(LATER) == 0
+        expect(page.locator(f"[id='{place}']")).to_be_in_viewport()
+    page = opened(f"{http}patterns/sequence-level.html", DESKTOP)
+    assert page.evaluate(LATER) > 20
+    page.locator(".md-sidebar--secondary").get_by_role("link", name="Version history").click()
+    assert page.evaluate(LATER) == 0
+    expect(page.locator("#version-history")).to_be_in_viewport()
 
 
 # --------------------------------------------------------------------------------------------------- chooser

@@ -1,9 +1,14 @@
 /* What Material for MkDocs (MIT licence) and Zensical write into each page as three inline scripts, as one file, so that
    the page's policy need allow no inline script. The partials of site_overrides/theme name the part that is due. */
 ({
-  /** In the head: where the reader's choices are kept. */
+  /** In the head: where the reader's choices are kept, and whether what is far below may be laid out later (catalogue.css).
+      Not where a page opens further down, or goes there: to that place, the height of all above it counts. */
   base() {
-    document.documentElement.className = "js js-focus-visible" // as the theme's script will have it: later it styles all anew
+    const root = document.documentElement
+    root.className = "js js-focus-visible" // as the theme's script will have it: later it styles all anew
+    const atTop = !location.hash && performance.getEntriesByType("navigation")[0]?.type === "navigate"
+    root.classList.toggle("dp-later", atTop)
+    addEventListener("click", ({ target }) => { if (target.closest("a[href*='#']")) root.classList.remove("dp-later") }, true)
     window.__md_scope = new URL("..", document.currentScript.src) // the site's root, from assets/
     window.__md_hash = text => [...text].reduce((hash, c) => (hash << 5) - hash + c.charCodeAt(0), 0)
     window.__md_get = (key, store = localStorage, scope = __md_scope) => JSON.parse(store.getItem(`${scope.pathname}.${key}`))
