@@ -97,9 +97,9 @@ Student = Annotated[
     str | None,
     typer.Option(
         help="How many layers to keep of the teacher (of the embedded model, if the teacher is elsewhere), or the "
-        "folder of a local model, or what classifies: encoder or, for images, resnet (encoder:2 is two layers of it, "
-        "resnet:8 eight; so many are kept of a teacher that is one). "
-        "(default: 10; 2 with --smoke)",
+        "folder of a local model, or what classifies: encoder, or resnet for images (encoder:2 is two of its layers, "
+        "resnet:8 eight, as are kept of a teacher that is one). "
+        "(default: 10; 2 in a smoke run)",
         **TEXT,
     ),
 ]

@@ -454,7 +454,7 @@ def test_a_plan_of_own_logs_says_what_is_in_them_and_saved(own, tmp_path, monkey
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("--logs-format", "csv"), "--logs-format csv: give auto, bedrock, openai, anthropic, langsmith, vertex"),
+        (("--logs-format", "csv"), "--logs-format csv: choose one of: auto, bedrock, openai, anthropic"),
         (("--teacher", "local"), "--logs --teacher local: whose answers? give PLATFORM:MODEL"),
         (("--teacher", "claude:gone"), "--logs: no whole answer of gone (42 records, of which left out: "),
         (("--instruction", "Else."), "--logs: no call has the instruction 'Else.'"),
