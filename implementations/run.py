@@ -183,7 +183,7 @@ def _teachers(options: Options, work: Workspace, task: Task) -> list[Teacher]:
 
 
 def _teacher(spec: str, work: Workspace, task: Task) -> Teacher:
-    """The model that answers: the embedded one, ``local:PATH``, one of ``local:`` STARTS, or one behind a platform."""
+    """The model that answers: the embedded one, ``local:PATH``, a start (see starts.py), or one behind a platform."""
     platform, _, model = spec.partition(":")
     _check_reads("--teacher", spec, task)
     if platform != "local":

@@ -565,15 +565,12 @@ def test_data_goes_along_to_a_machine_that_has_no_client(kept):
 # The real packages
 
 
-def skip_without(task: str) -> None:
-    """Nothing is downloaded for a test."""
-    if not (packages.cache() / TASKS[task].data.file).exists():
-        pytest.skip(f"the data is not here; `distill plan sequence-level --task {task}` has it downloaded")
-
-
 @pytest.mark.parametrize(("task", "seen", "unseen"), [("email-moderation", 3500, 150), ("sentiment", 3900, 3600)])
 def test_the_real_package(task, seen, unseen):
-    skip_without(task)
+    """Nothing is downloaded for a test."""
+    data = TASKS[task].data
+    if not (packages.cache() / data.file).exists():
+        pytest.skip(f"{data.file} is not here; `distill plan sequence-level --task {task}` has it downloaded")
     built = import_module(TASKS[task].module)
     made = make_task(options(task))
     assert len(made.seen) > seen and len(made.unseen) > unseen
