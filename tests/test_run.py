@@ -356,7 +356,7 @@ def test_a_question_that_is_not_answered_ends_it_quietly(monkeypatch, capsys):
 def test_help_shows_what_holds_by_default(command, monkeypatch, capsys):
     assert distill(monkeypatch, command, "--help") == 0
     shown = capsys.readouterr().out.replace("│", "")
-    for default in ("10; 2 with --smoke", "48; all with --prompts", "no limit", "from 1,000 requests up"):
+    for default in ("10; 2 in a smoke run", "48; all with --prompts", "no limit", "from 1,000 requests up"):
         assert f"(default: {default})" in " ".join(shown.split())
 
 
