@@ -15,6 +15,7 @@ import os
 import tokenize
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -381,8 +382,12 @@ def files_sha256(globs: tuple[str, ...], root: Path = ROOT) -> str:
     return digest.hexdigest()
 
 
+@cache
 def _significant(source: str) -> str:
-    """``source`` without comments, docstrings and white space; block structure is kept as { and }."""
+    """``source`` without comments, docstrings and white space; block structure is kept as { and }.
+
+    Kept, as records of all patterns rest on much the same files.
+    """
     skip = {tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER}
     mark = {tokenize.INDENT: "{", tokenize.DEDENT: "}", tokenize.NEWLINE: ";"}
     tokens = [t for t in tokenize.generate_tokens(io.StringIO(source).readline) if t.type not in skip]
