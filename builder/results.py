@@ -122,9 +122,11 @@ class Results:
     @property
     def cost(self) -> str:
         c = self.record.collection
-        tokens = f"{count(c.prompt_tokens)} tokens read and {count(c.completion_tokens)} written"
         took = f"{self.total} of answering and training for {self.seeds}"
-        return f"{self.dollars} to providers and {took}, with {count(c.asked)} answers, {tokens}"
+        told = f"{self.dollars} to providers and {took}, with {count(c.asked)} answers"
+        if c.prompt_tokens == c.completion_tokens == c.asked:  # one of each: a classifier has no tokens to tell of
+            return told
+        return f"{told}, {count(c.prompt_tokens)} tokens read and {count(c.completion_tokens)} written"
 
     # -- the tables
 

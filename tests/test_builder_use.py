@@ -85,6 +85,15 @@ def test_what_a_run_cost_stands_with_its_platform_alone():
     assert all("not measured" in words(tab_of[title]) for title in others)
 
 
+def test_what_a_classifier_cost_is_told_without_tokens():
+    collection = measured().record.collection.model_copy(update={"prompt_tokens": 50, "completion_tokens": 50})
+    digits = measured(settings={"task": "digits"}, collection=collection.model_dump())
+    pages = render(replace(real_catalogue(), records=[digits]))
+    for page in (pages["patterns/sequence-level.md"], pages["patterns/sequence-level.txt"]):
+        [told] = re.findall(r"What it cost, with task digits.*", page.replace("\\", ""))
+        assert "with 50 answers; 2 January 2031" in told and "tokens" not in told
+
+
 def test_the_plain_page_says_the_same():
     pages = render(replace(real_catalogue(), records=[measured(platform="claude")]))
     plain = pages["patterns/sequence-level.txt"]
