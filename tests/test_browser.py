@@ -339,6 +339,25 @@ def test_search_has_titles_aliases_and_terms_first(
     page.wait_for_url(re.compile(re.escape(found)))
 
 
+SEARCH = """() => performance.getEntriesByType("resource").map(e => e.name.split("/").pop())
+  .filter(name => name.includes("search"))"""
+"""What was loaded for it."""
+
+
+def test_search_is_loaded_when_the_reader_turns_to_it(http: str, opened: Open) -> None:
+    page = opened(f"{http}patterns/sequence-level.html")
+    page.wait_for_function("window.component$ !== undefined")
+    page.wait_for_load_state("networkidle")
+    assert page.evaluate(SEARCH) == []
+    page.locator(".md-search__input").hover()
+    page.wait_for_function(f"() => ({SEARCH})().length === 2")  # the index and the worker's script
+
+
+def test_what_was_searched_is_marked_in_the_page_found(http: str, opened: Open) -> None:
+    page = opened(f"{http}patterns/sequence-level.html?h=perplexity+teacher")
+    expect(page.locator("article mark").first).to_have_text(re.compile("teacher|perplexity", re.I))
+
+
 def test_search_goes_on_where_any_word_may_follow(http: str, opened: Open) -> None:
     """After a hyphen every word of the index is one that begins so; the search worker warns if it stumbles over one."""
     page = opened(http)
