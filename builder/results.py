@@ -185,8 +185,9 @@ class Results:
             (
                 "Answers collected",
                 f"{count(c.asked)} asked, {count(c.from_ledger)} found in the ledger, "
-                f"{c.empty} empty, {c.truncated} cut off, {c.refused} refused, {c.malformed} malformed, "
-                f"{c.failed} failed, {c.pending} left out, {c.duplicates} equal to another's; "
+                f"{count(c.empty)} empty, {count(c.truncated)} cut off, {count(c.refused)} refused, "
+                f"{count(c.malformed)} malformed, {count(c.failed)} failed, {count(c.pending)} left out, "
+                f"{count(c.duplicates)} equal to another's; "
                 f"{count(c.prompt_tokens)} tokens read, {count(c.completion_tokens)} written; "
                 f"{self.dollars} spent",
             ),
