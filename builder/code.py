@@ -44,9 +44,12 @@ def _text(path: str) -> str:
 
 def _functions(path: str) -> Listing:
     text = _text(path)
+    module = ast.parse(text)
+    scopes = [module, *(node for node in module.body if isinstance(node, ast.ClassDef))]
     found = [
         node
-        for node in ast.walk(ast.parse(text))
+        for scope in scopes
+        for node in scope.body
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name in ASKS | SENDS
     ]
     found.sort(key=lambda node: node.lineno)

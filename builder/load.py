@@ -144,6 +144,8 @@ class Catalogue:
     claims: dict[str, Claim] = field(default_factory=dict)
     sources: dict[str, Source] = field(default_factory=dict, compare=False, repr=False)
     broken: frozenset[str] = frozenset()  # names of files that exist but do not fit their model
+    recipes: dict[str, code.Listing] = field(default_factory=dict, repr=False)  # by pattern
+    teachers: dict[str, code.Listing] = field(default_factory=dict, repr=False)  # by platform
 
     def source(self, kind: str, slug: str) -> Source:
         return self.sources[f"{kind}/{slug}.yml"]
@@ -162,16 +164,6 @@ class Catalogue:
         for measured in self.records:
             found.setdefault(measured.record.pattern, []).append(measured)
         return found
-
-    @cached_property
-    def recipes(self) -> dict[str, code.Listing]:
-        """The code of every pattern's recipe. Read for the pages; checking needs none."""
-        return code.recipes()
-
-    @cached_property
-    def teachers(self) -> dict[str, code.Listing]:
-        """The code that asks each platform."""
-        return code.teachers()
 
     @cached_property
     def labels(self) -> dict[str, str]:
@@ -238,6 +230,8 @@ def read(root: Path, own_records: Path | None = None) -> tuple[Catalogue, list[P
         claims=shared.get(CLAIMS, {}),
         sources=sources,
         broken=frozenset(broken),
+        recipes=code.recipes(),
+        teachers=code.teachers(),
     )
     return catalogue, sorted(problems + wrong)
 
