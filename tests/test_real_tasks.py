@@ -567,8 +567,9 @@ def test_data_goes_along_to_a_machine_that_has_no_client(kept):
 
 @pytest.mark.parametrize(("task", "seen", "unseen"), [("email-moderation", 3500, 150), ("sentiment", 3900, 3600)])
 def test_the_real_package(task, seen, unseen):
-    """Nothing is downloaded for a test."""
     data = TASKS[task].data
+    # No test downloads, and no extra of ours installs these archives: they are fetched for a run alone, as the reader
+    # asks for one. What is checked here, the tests above check on made-up archives wherever the suite runs.
     if not (packages.cache() / data.file).exists():
         pytest.skip(f"{data.file} is not here; `distill plan sequence-level --task {task}` has it downloaded")
     built = import_module(TASKS[task].module)
