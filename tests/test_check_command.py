@@ -418,6 +418,18 @@ def test_payback_is_its_formula(case):
     assert (found.low, found.high) == pytest.approx((fewest, most))
 
 
+@pytest.mark.parametrize(
+    ("requests", "told"),
+    [(10_000_000, "months;"), (600_000, "months, or never;"), (1_000, ": serving costs more than it saves, so never;")],
+)
+def test_payback_says_whether_there_is_a_month(case, requests, told):
+    """One answer costs 150 to 180 millionths of a dollar, serving 100 dollars a month."""
+    rows = items(["x" * 400] * 20, ["y" * 40, "z" * 40])
+    what = payback.payback(case(rows, **PAID, monthly_requests=requests)).what
+    assert told in what
+    assert what.endswith("; 12 months are accepted")
+
+
 def test_a_location_whose_price_is_higher_is_counted_as_the_plan_counts_it(case, monkeypatch):
     mine = case(items(["x" * 400] * 20, ["y" * 40, "z" * 40]), teacher="vertex:gemini-3.5-flash")
     monkeypatch.delenv("GOOGLE_CLOUD_LOCATION", raising=False)

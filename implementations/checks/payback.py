@@ -60,9 +60,9 @@ def payback(case: Case) -> Check:
     return Check(
         **check,
         decision=decision,
-        what=f"{what}; {_formula(case, each, collection)} = {_span(months)} months"
-        + (" at least" if missing else "")
-        + f"; {case.payback_months:g} are accepted",
+        what=f"{what}; {_formula(case, each, collection)}{_span(months)}"
+        + (" at least" if missing and math.isfinite(months[0]) else "")
+        + f"; {case.payback_months:g} months are accepted",
         estimate=Estimate(value=sum(months) / 2, low=months[0], high=months[1], n=len(case.items))
         if math.isfinite(months[1])
         else None,
@@ -124,7 +124,12 @@ def _formula(case: Case, each: Range, collection: Range) -> str:
 
 
 def _span(months: Range) -> str:
-    return "never any" if math.isinf(months[0]) else " to ".join(dict.fromkeys(number(m) for m in months))
+    """How the formula goes on: what serving a student costs may be more than it saves, and then it has no value."""
+    if math.isinf(months[0]):
+        return ": serving costs more than it saves, so never"
+    if math.isinf(months[1]):
+        return f" = {number(months[0])} months, or never"
+    return f" = {' to '.join(dict.fromkeys(number(m) for m in months))} months"
 
 
 def _usd(span: Range) -> str:
