@@ -437,7 +437,7 @@ def _markup(source: Source, path: Path_, text: str) -> Iterator[Problem]:
 
 
 def _has_one(text: str, signs: tuple[str, ...]) -> bool:
-    return any(sign in text for sign in signs)
+    return any(map(text.__contains__, signs))
 
 
 def _work(

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import cache
 from types import NoneType
 from typing import Any, get_args, get_origin
 
@@ -87,8 +88,9 @@ def _fields(value: Any) -> dict[str, Any]:
     return {n: getattr(value, n) for n in type(value).model_fields} if isinstance(value, BaseModel) else {}
 
 
+@cache
 def check_path(path: str) -> None:
-    """Raise FigureError unless some record could have `path`."""
+    """Raise FigureError unless some record could have `path`. What is right is looked up once."""
     first, *rest = path.split(".")
     if first in DERIVED:
         known: Any = float
