@@ -506,6 +506,10 @@ def test_print_is_dark_on_light_and_leaves_out_what_only_a_screen_can_do(http: s
     assert not page.locator(".md-header").is_visible() and not page.locator(".md-sidebar").first.is_visible()
     blocks = page.locator(".tabbed-set").first.locator(".tabbed-block")
     assert all(block.is_visible() for block in blocks.all()) and blocks.count() == len(PLATFORMS)
+    labels = page.locator(".tabbed-set").first.locator(".tabbed-labels > label")
+    assert all(label.is_visible() for label in labels.all()) and labels.count() == len(PLATFORMS)
+    listing = page.locator("details.dp-listing").first  # paper names the file
+    assert listing.locator("summary").is_visible() and not listing.locator("pre").is_visible()
     assert len(page.pdf()) > 50_000
 
     page.goto(f"{http}choose.html")
