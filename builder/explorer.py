@@ -34,7 +34,9 @@ class Entry:
 
     @property
     def speedup(self) -> float | None:
-        measured = self.results.record.speedup
+        """How many times as fast as its teacher: in tokens per second, of labels in the latency of one answer."""
+        record = self.results.record
+        measured = record.latency_ratio if record.labels else record.speedup
         return measured if measured and measured > 0 else None
 
     @property
@@ -46,7 +48,7 @@ class Entry:
     def words(self) -> Markup:
         """The point for whoever cannot see it."""
         middle, low, high = self.results.retention
-        speed = f"at {self.results.speedup} the tokens per second" if self.speedup else self.results.unmeasured
+        speed = "at {} the {}".format(*self.results.faster) if self.speedup else self.results.unmeasured
         whose = {"own": ", your own run", "stale": ", stale", "measured": ""}[self.state]
         return Markup(escape(f"{self.number}. {self.title}: kept {middle} ({low} to {high}), {speed}{whose}"))
 
@@ -61,7 +63,7 @@ def machines(entries: list[Entry]) -> dict[str, list[Entry]]:
 
 class Axes:
     """The scales that all plots share: retention from 0 in fifths, and speed-up in powers of two. Where there is none,
-    as the teacher was elsewhere or answers are labels, a strip beside the scale holds the record."""
+    as the teacher was elsewhere, a strip beside the scale holds the record."""
 
     def __init__(self, entries: list[Entry]) -> None:
         speeds = [entry.speedup for entry in entries if entry.speedup]
@@ -105,7 +107,7 @@ class Axes:
         if self.elsewhere:
             yield _line(self.elsewhere, TOP, self.elsewhere, bottom)
             yield _label(self.x(None), bottom + 18, "no figure")
-        what = f"Tokens per second, student ÷ teacher: each line is {2**step} times the last"
+        what = f"Speed, student ÷ teacher: each line is {2**step} times the last"
         yield _label((LEFT + right) / 2, HEIGHT - 10, what)
         yield Markup('<g transform="translate(14 {}) rotate(-90)">{}</g>').format(
             _n((TOP + bottom) / 2), _label(0, 0, "Quality kept, student ÷ teacher")
@@ -152,7 +154,7 @@ def _point(entry: Entry, axes: Axes, place: float) -> Markup:
         Markup('<path class="dp-chart__interval" d="M{} {}V{}M{} {}h8M{} {}h8"/>').format(
             *map(_n, (place, low, high, place - 4, low, place - 4, high))
         ),
-        Markup('<circle class="dp-chart__point" cx="{}" cy="{}" r="4.5"/>').format(*map(_n, (place, middle))),
+        _dot(place, middle, diamond=entry.results.record.labels),
         Markup('<text class="dp-chart__number" text-anchor="middle" x="{}" y="{}">{}</text>').format(
             _n(place), _n(top + 12), entry.number
         ),
@@ -162,6 +164,13 @@ def _point(entry: Entry, axes: Axes, place: float) -> Markup:
     if not entry.href:
         return Markup("<g {}>{}</g>").format(name, inside)
     return Markup('<a {} href="{}" aria-label="{}">{}</a>').format(name, entry.href, entry.words, inside)
+
+
+def _dot(x: float, y: float, *, diamond: bool) -> Markup:
+    """A diamond where the speed is of one answer: the two measures are not to be taken for each other."""
+    if diamond:
+        return Markup('<path class="dp-chart__point" d="M{} {}l6 6-6 6-6-6z"/>').format(_n(x), _n(y - 6))
+    return Markup('<circle class="dp-chart__point" cx="{}" cy="{}" r="4.5"/>').format(_n(x), _n(y))
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, *, strong: bool = False) -> Markup:

@@ -104,6 +104,10 @@ class Results:
         return seconds(served["student"].latency_p50_s), seconds(teacher.latency_p50_s) if teacher else None
 
     @property
+    def latency_ratio(self) -> str | None:
+        return times(self.record.latency_ratio) if self.record.latency_ratio else None
+
+    @property
     def size_ratio(self) -> str | None:
         return percent(self.record.size_ratio) if self.record.size_ratio else None
 

@@ -330,7 +330,7 @@ def test_every_record_is_a_point_where_it_was_measured_and_a_row() -> None:
     for entry, row in zip(entries, told_, strict=True):
         assert row[0] == f"{entry.number}. Sequence-level distillation"
         assert " to ".join(entry.results.retention[1:]) in row[1] and row[2] == entry.results.speedup
-        assert row[3] == "543 ms teacher 5.67 s"
+        assert row[3] == "543 ms teacher 5.67 s, 10×"
         assert ("stale" in row[8]) == entry.results.stale and ("your own run" in row[8]) == entry.results.own
         assert page.count(f'href="{entry.href}"') == 2
     headings = ["Jacquard, 4 cores, 8 GiB", "Abacus <script>, 13 cores, 3.5 GiB"]

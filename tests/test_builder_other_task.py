@@ -82,11 +82,15 @@ def test_it_is_shown_under_its_pattern_and_never_quoted(catalogue):
 def test_what_counts_of_a_label_is_its_latency(catalogue):
     page = ResultsPage(catalogue, "results.md")
     entry = next(entry for entry in page.entries if entry.results.measured.name == "mail")
-    assert entry.speedup is None and "not compared: answers are labels" in entry.words
+    ratio = entry.results.record.latency_ratio
+    assert entry.speedup == ratio > 50
+    assert f"at {figures.times(ratio)} the speed, one answer at a time" in entry.words
     out = render(catalogue)["results.md"]
     row = next(line for line in out.split("<tr data-result=")[1:] if "/mail.json" in line)
     teacher = seconds(entry.results.record.serving["teacher"].latency_p50_s)
-    assert "<td>not compared: answers are labels</td>" in row and f"<td>10 ms <small>teacher {teacher}</small>" in row
+    assert "<td>not compared: answers are labels</td>" in row and f"<td>10 ms <small>teacher {teacher}, " in row
+    [point] = re.findall(rf'data-result="{entry.number}" href.*?</a>', out, re.S)
+    assert "dp-chart__point" in point and "<circle" not in point
     assert "with task email-moderation, student encoder:2" in row
     words = " ".join(out.split())
     assert figures.SPEED in words and figures.LABELS in words
