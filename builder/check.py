@@ -24,7 +24,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from implementations.errors import nearest
-from implementations.registry import PLATFORMS, RECIPES
+from implementations.registry import PLATFORMS, RECIPES, TASKS
 
 from . import diagram, figures, prose
 from .aliases import slug_of
@@ -61,7 +61,7 @@ def check(catalogue: Catalogue) -> list[Problem]:
         problems += _texts(catalogue, source, texts(claim.model_copy(update={"measured": []}), (slug,)), cited)
         for i, item in enumerate(claim.measured):
             found = texts(item, (slug, "measured", i))
-            problems += _texts(catalogue, source, found, cited, record_of=item.pattern)
+            problems += _texts(catalogue, source, found, cited, record_of=item.pattern, task=item.task)
     if catalogue.vocabulary:
         problems += _texts(catalogue, catalogue.sources[VOCABULARY], texts(catalogue.vocabulary), cited)
     problems += _names(catalogue)
@@ -294,6 +294,9 @@ def _claim(catalogue: Catalogue, source: Source, slug: str, claim: Claim) -> Ite
     for path, name, known in named:
         if name not in known:
             yield _unknown(source, (slug, *path), name, known, NOWHERE)
+    for i, item in enumerate(claim.measured):
+        if item.task and item.task not in TASKS:
+            yield _unknown(source, (slug, "measured", i, "task"), item.task, TASKS, "no record is of it")
 
 
 def _cites(text: str) -> bool:
@@ -396,8 +399,9 @@ def _texts(
     cited: set[str],
     *,
     record_of: str | None = None,
+    task: str | None = None,
 ) -> Iterator[Problem]:
-    """What is wrong with texts that may quote the record of the pattern ``record_of``, or none."""
+    """What is wrong with texts that may quote the record of the pattern ``record_of`` on ``task``, or none."""
     for path, text in found:
         if not NOTABLE.search(text) and not _has_one(text.lower(), PLACEHOLDERS):
             continue  # words alone, as in most texts
@@ -415,7 +419,7 @@ def _texts(
                 case Link(_, target):
                     yield from _link(catalogue, source, path, target)
                 case Figure():
-                    yield from _figure(catalogue, source, path, node, record_of)
+                    yield from _figure(catalogue, source, path, node, record_of, task)
 
 
 def _markup(source: Source, path: Path_, text: str) -> Iterator[Problem]:
@@ -476,14 +480,14 @@ def _link(catalogue: Catalogue, source: Source, path: Path_, target: str) -> Ite
 
 
 def _figure(
-    catalogue: Catalogue, source: Source, path: Path_, node: Figure, record_of: str | None
+    catalogue: Catalogue, source: Source, path: Path_, node: Figure, record_of: str | None, task: str | None
 ) -> Iterator[Problem]:
-    if problem := _figure_problem(catalogue, source, node, record_of):
+    if problem := _figure_problem(catalogue, source, node, record_of, task):
         yield source.problem(path, *problem, at=source.find(path, node.raw))
 
 
 def _figure_problem(
-    catalogue: Catalogue, source: Source, node: Figure, record_of: str | None
+    catalogue: Catalogue, source: Source, node: Figure, record_of: str | None, task: str | None
 ) -> tuple[str, str, str] | None:
     """What, why and mend."""
     if record_of is None:
@@ -496,7 +500,7 @@ def _figure_problem(
     try:
         figures.check_path(node.path)
         figures.check_format(node.format)
-        if record := headline(catalogue, record_of):
+        if record := headline(catalogue, record_of, task):
             figures.write(figures.read(record.record, node.path), node.format)
     except figures.FigureError as error:
         why, mend = "the page would have nothing to show", "choose one that builder/figures.py explains"
@@ -507,12 +511,16 @@ def _figure_problem(
     return None
 
 
-def headline(catalogue: Catalogue, slug: str) -> Any:
+def headline(catalogue: Catalogue, slug: str, task: str | None = None) -> Any:
     """The record that the text quotes: of the recipe's own settings, committed, current and new before others.
 
-    One on another task than the pattern's own is none of which its text tells.
+    One on another task than the pattern's own is none of which its text tells, unless it names that ``task``.
     """
-    found = [m for m in catalogue.records_by_pattern.get(slug, []) if not m.record.smoke and m.record.own_task]
+    found = [
+        m
+        for m in catalogue.records_by_pattern.get(slug, [])
+        if not m.record.smoke and (m.record.task.name == task if task else m.record.own_task)
+    ]
     return max(found, key=lambda m: (not m.record.settings, not m.own, not m.stale, m.record.date), default=None)
 
 

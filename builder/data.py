@@ -378,7 +378,7 @@ def claims_data(catalogue: Catalogue) -> dict[str, Any]:
     for slug, claim in catalogue.claims.items():
         data = claim.model_dump(mode="json")
         for item in data["measured"]:
-            first = headline(catalogue, item["pattern"])
+            first = headline(catalogue, item["pattern"], item["task"])
             item["record"] = page_url(catalogue, record_path(first)) if first else None
         claims.append({"slug": slug, "url": claim_url(catalogue, slug), **data})
     return {

@@ -304,6 +304,7 @@ class OwnMeasurement(Strict):
     """What this catalogue measured of the same question."""
 
     pattern: Slug = Field(description="the pattern whose record the text quotes")
+    task: Slug | None = Field(default=None, description="the task of that record, where it is not the pattern's own")
     text: Prose = Field(description="what its record says, with [[record: …]]; it counts for that run alone")
 
 

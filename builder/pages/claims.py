@@ -40,7 +40,7 @@ class ClaimsPage(Page):
 
     def measurement(self, item: OwnMeasurement) -> tuple[Results | None, Markup]:
         """The record of the pattern that `item` names, and its text with that record's figures."""
-        first = self.headline(item.pattern)
+        first = self.headline(item.pattern, item.task)
         return first, type(self)(self.catalogue, first).prose(item.text)
 
     def works(self) -> list[tuple[str, str | None, str | None]]:

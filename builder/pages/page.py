@@ -271,8 +271,8 @@ class Page(Writer):
     def planned(self) -> dict[str, Planned]:
         return self.catalogue.vocabulary.planned if self.catalogue.vocabulary else {}
 
-    def headline(self, slug: str) -> Results | None:
-        found = headline(self.catalogue, slug)
+    def headline(self, slug: str, task: str | None = None) -> Results | None:
+        found = headline(self.catalogue, slug, task)
         return Results(found) if found else None
 
 
