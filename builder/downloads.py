@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from implementations.errors import InputError
 from implementations.registry import PLATFORMS
@@ -57,25 +56,3 @@ def pack(folder: Path) -> bytes:
             entry.external_attr, entry.create_system, entry.compress_type = FILE, 3, zipfile.ZIP_DEFLATED
             packed.writestr(entry, path.read_bytes())
     return out.getvalue()
-
-
-def on_demand(
-    app: Callable[[dict, Callable], Iterable[bytes]], found: Callable[[], dict[str, Cell]], root: str
-) -> Callable:
-    """The WSGI ``app`` with the archives, each made when it is asked for: a preview need not wait for all of them.
-
-    ``found`` says which there are by now, as `cells` does.
-    """
-
-    def serve(environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
-        cell = found().get(environ["PATH_INFO"].removeprefix(root))
-        if cell is None:
-            return app(environ, start_response)
-        try:
-            content, status, kind = archive(*cell), "200 OK", "application/zip"
-        except InputError as error:
-            content, status, kind = str(error).encode(), "500 Internal Server Error", "text/plain; charset=utf-8"
-        start_response(status, [("Content-Type", kind), ("Content-Length", str(len(content)))])
-        return [content]
-
-    return serve

@@ -2,21 +2,26 @@
 
 MkDocs builds the whole site again at every change. A page that is what it was is not converted again, nor taken apart
 for the search index, nor set into the theme; and the theme's files are not looked for, nor its templates compiled.
+What is no page is not written, but read when a browser asks for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
+from mimetypes import MimeTypes
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from jinja2.bccache import Bucket
 from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import Files
+from mkdocs.structure.files import File, Files
 from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page
+from mkdocs.utils import meta
+
+from implementations.errors import InputError
 
 CONVERTED = ("content", "toc", "_title_from_render", "present_anchor_ids", "links_to_anchors")
 """What MkDocs notes of a page as it converts it."""
@@ -26,6 +31,7 @@ class Kept:
     """Results by page, each with what it was made from."""
 
     def __init__(self) -> None:
+        self.read: dict[str, tuple[str, tuple[str, dict[str, Any]]]] = {}
         self.converted: dict[str, tuple[Any, dict[str, Any]]] = {}
         self.indexed: dict[str, tuple[Any, list[dict[str, Any]]]] = {}
         self.written: dict[str, tuple[Any, str]] = {}
@@ -33,6 +39,7 @@ class Kept:
         self.around: tuple[Any, ...] = ()
         self.frame: tuple[Any, ...] = ()
         self.theme: tuple[Any, list[str]] = ((), [])
+        self.files: dict[str, File] = {}
 
     def look(self, config: MkDocsConfig) -> None:
         """Find the theme's files again only if those of the project among them are others, or other than they were."""
@@ -56,6 +63,15 @@ class Kept:
         around = (settings, tuple(files.src_uris))
         self.around = self.around if self.around == around else around
 
+    def take_apart(self, page: Page, _: MkDocsConfig) -> None:
+        """Read a page's Markdown and the data on top of it."""
+        source = page.file.content_string
+        last, result = self.read.get(page.file.src_uri, ("", ("", {})))
+        if last != source:
+            result = meta.get_data(source)
+            self.read[page.file.src_uri] = (source, result)
+        page.markdown, page.meta = result[0], dict(result[1])
+
     def convert(self, page: Page, config: MkDocsConfig, files: Files) -> None:
         """Convert a page's Markdown, unless it and all that it might link to are what they were the last time."""
         key = (page.markdown, self.around)
@@ -76,6 +92,16 @@ class Kept:
         if search := config.plugins.get("material/search"):
             index = search.search_index
             index.add_entry_from_context = partial(self._index, index.add_entry_from_context, index.entries)
+
+    def hold(self, files: Files) -> None:
+        """Have no file written that is not a page, for there are seven times as many; `content` reads them."""
+        self.files = {file.dest_uri: file for file in files if not file.is_documentation_page()}
+        for file in self.files.values():
+            file.copy_file = lambda dirty=False: None
+
+    def content(self, path: str) -> bytes | None:
+        file = self.files.get(path)
+        return file.content_bytes if file else None
 
     def _index(self, add: Callable[[Page], None], entries: list[dict[str, Any]], page: Page) -> None:
         """Have a page's entries added, which takes its HTML apart."""
@@ -104,6 +130,33 @@ class PageTemplate(jinja2.Template):
             output = super().render(context)
             self.kept.written[page.url] = (key, output)
         return output
+
+
+def on_demand(
+    app: Callable[[dict, Callable], Iterable[bytes]], content: Callable[[str], bytes | None], root: str
+) -> Callable:
+    """The WSGI ``app`` with files that are made or read when they are asked for, so that a preview need not wait.
+
+    ``content`` gives what is at a path below ``root``, or None if that is the app's. It may raise InputError.
+    """
+
+    def serve(environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
+        path = environ["PATH_INFO"].removeprefix(root)
+        try:
+            found, status, kind = content(path), "200 OK", KINDS.guess_type(path)[0] or "application/octet-stream"
+        except InputError as error:
+            found, status, kind = str(error).encode(), "500 Internal Server Error", "text/plain"
+        if found is None:
+            return app(environ, start_response)
+        kind += "; charset=utf-8" if kind.startswith("text/") else ""
+        start_response(status, [("Content-Type", kind), ("Content-Length", str(len(found)))])
+        return [found]
+
+    return serve
+
+
+KINDS = MimeTypes()
+"""Python's own table: a system's may take a script for a plain text, and then no browser runs it."""
 
 
 class Compiled(jinja2.BytecodeCache):

@@ -23,8 +23,8 @@ from watchdog.observers.polling import PollingObserver
 from implementations.errors import InputError
 
 from .check import check
-from .downloads import archives, cells, on_demand
-from .kept import Kept
+from .downloads import archive, archives, cells
+from .kept import Kept, on_demand
 from .load import CLAIMS, Catalogue, read
 from .preview import Shown, show
 from .render import navigation, render
@@ -113,12 +113,13 @@ class CataloguePlugin(BasePlugin[CatalogueConfig]):
 
     def on_pre_page(self, page: Page, *, config: MkDocsConfig, files: Files) -> Page:
         if self.serving:
+            page.read_source = partial(self.kept.take_apart, page)
             page.render = partial(self.kept.convert, page)
         return page
 
     def on_serve(self, server: LiveReloadServer, **_: Any) -> LiveReloadServer:
-        """Look for changes ten times a second, where MkDocs looks twice; make an archive when it is asked for."""
-        server.set_app(on_demand(server.serve_request, lambda: cells(self.catalogue), server.mount_path))
+        """Look for changes ten times a second, where MkDocs looks twice; make or read a file when it is asked for."""
+        server.set_app(on_demand(server.serve_request, self._content, server.mount_path))
         watched = list(server._watched_paths)
         for path in watched:
             server.unwatch(path)
@@ -127,9 +128,15 @@ class CataloguePlugin(BasePlugin[CatalogueConfig]):
             server.watch(path)
         return server
 
-    def on_env(self, env: jinja2.Environment, *, config: MkDocsConfig, **_: Any) -> jinja2.Environment:
+    def _content(self, path: str) -> bytes | None:
+        """An archive's, or another file's that is not written."""
+        cell = cells(self.catalogue).get(path)
+        return archive(*cell) if cell else self.kept.content(path)
+
+    def on_env(self, env: jinja2.Environment, *, config: MkDocsConfig, files: Files) -> jinja2.Environment:
         if self.serving:
             self.kept.equip(env, config, self.nav)
+            self.kept.hold(files)
         return env
 
     def on_post_page(self, output: str, **_: Any) -> str:

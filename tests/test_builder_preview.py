@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from html import unescape
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -179,14 +180,16 @@ def test_a_build_alone_keeps_nothing(tmp_path: Path) -> None:
     plugin.kept = kept = Kept()
     config.plugins.on_startup(command="build", dirty=False)
     build(config)
-    assert not any((kept.converted, kept.indexed, kept.written, kept.around, kept.frame, kept.theme[0]))
+    assert not any((kept.read, kept.converted, kept.indexed, kept.written, kept.files))
+    assert not any((kept.around, kept.frame, kept.theme[0]))
+    assert (tmp_path / "site/index.json").is_file()
 
 
 def test_second_build_is_like_a_first_one(tmp_path: Path) -> None:
     """What is kept between builds, for speed, changes nothing of what is built."""
     root = site(tmp_path / "root")
 
-    def built(*, anew: bool = False) -> dict[str, str]:
+    def built(*, anew: bool = False) -> dict[str, Any]:
         config = load_config(str(root / "mkdocs.yml"), site_dir=str(tmp_path / "site"))
         plugin = config.plugins["catalogue"]  # MkDocs keeps it from one config to the next
         if anew:
@@ -198,7 +201,9 @@ def test_second_build_is_like_a_first_one(tmp_path: Path) -> None:
         built.entries = {address: entries for address, (_, entries) in plugin.kept.indexed.items()}
         built.pages = {address: page for address, (_, page) in plugin.kept.written.items()}
         files = [*(tmp_path / "site").rglob("*.html"), tmp_path / "site/search/search_index.json"]
-        return {p.relative_to(tmp_path).as_posix(): p.read_text("utf-8") for p in files}
+        held = {path: plugin.kept.content(path) for path in plugin.kept.files}  # what is not written
+        assert "index.json" in held and not (tmp_path / "site/index.json").exists()
+        return held | {p.relative_to(tmp_path).as_posix(): p.read_text("utf-8") for p in files}
 
     first, content, entries, pages = built(anew=True), built.content, built.entries, built.pages
     assert built() == first
@@ -283,6 +288,12 @@ def test_serve_goes_on_through_broken_files(server: tuple[Server, Path]) -> None
     edit(root, "glossary/teacher.yml", "severity: high", "severity: hihg")
     page = unescape(serving.wait("glossary/teacher.html", lambda text: "dp-problems" in text))
     assert "did you mean `high`?" in page and "Measure it first" in page and "the last good one" in page
+
+    shutil.copy(root / "teacher.good", term)
+    edit(root, "glossary/teacher.yml", "severity: high", "severity: low")  # files that are no pages change with them
+    serving.wait("glossary/teacher.json", lambda text: '"severity": "low"' in text)
+    style = "assets/catalogue.css"
+    assert serving.page(style) == (root / "site_overrides/docs" / style).read_text("utf-8")
 
     shutil.copy(root / "teacher.good", term)
     vocabulary = root / "patterns/_vocabulary.yml"

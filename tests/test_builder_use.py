@@ -21,8 +21,10 @@ from builder_samples import ROOT, measured, real_catalogue, real_pages
 from typer.core import TyperGroup
 
 from builder import cli as catalogue_cli
-from builder.downloads import archive, cells, on_demand
+from builder.downloads import archive, cells
+from builder.kept import on_demand
 from builder.load import Measured
+from builder.plugin import CataloguePlugin
 from builder.render import render
 from implementations import cli
 from implementations.delivery import copy as copying
@@ -223,14 +225,15 @@ def test_a_preview_makes_an_archive_when_it_is_asked_for():
         start_response("404 Not Found", [])
         return [b"not here"]
 
+    plugin = CataloguePlugin()
+    served = on_demand(app, plugin._content, "/under/")
+    plugin.catalogue = real_catalogue()  # read when the site has been served for a while
     said: list[tuple[str, list]] = []
-    found: dict[str, tuple[str, str]] = {}
-    served = on_demand(app, lambda: found, "/under/")
-    found |= cells(real_catalogue())  # a pattern may be added while the site is served
     [content] = served({"PATH_INFO": "/under/downloads/on-policy-local.zip"}, lambda *given: said.append(given))
     assert content == archive("on-policy", "local")
     assert served({"PATH_INFO": "/under/downloads/none-local.zip"}, lambda *given: said.append(given)) == [b"not here"]
     assert [status for status, _ in said] == ["200 OK", "404 Not Found"]
+    assert dict(said[0][1]) == {"Content-Type": "application/zip", "Content-Length": str(len(content))}
 
 
 def test_what_the_downloads_need_is_named(monkeypatch):
@@ -242,7 +245,7 @@ def test_what_the_downloads_need_is_named(monkeypatch):
     with pytest.raises(InputError, match=r"psutil is not installed, and the downloads need it; run: pip install"):
         archive("sequence-level", "local")
     said: list[str] = []
-    served = on_demand(lambda *_: [], lambda: {"x.zip": ("sequence-level", "local")}, "/")
+    served = on_demand(lambda *_: [], lambda _: archive("sequence-level", "local"), "/")
     [told] = served({"PATH_INFO": "/x.zip"}, lambda status, _: said.append(status))
     assert said == ["500 Internal Server Error"] and told.startswith(b"psutil is not installed")
 
