@@ -41,6 +41,12 @@ SHIFTS = """window.shifts = []
 const told = entry => `${entry.value}: ${entry.sources.map(source => source.node?.outerHTML)}`
 new PerformanceObserver(list => shifts.push(...list.getEntries().map(told))).observe({ type: "layout-shift" })"""
 
+TORN = """[...document.querySelectorAll("article *")]
+  .filter(e => /flex|grid/.test(getComputedStyle(e).display))
+  .filter(e => [...e.childNodes].some(node => node.nodeType === Node.TEXT_NODE && node.data.trim()))
+  .map(e => e.outerHTML)"""
+"""Texts whose words part where one is marked, for each piece of such a box stands by itself."""
+
 DRAWN = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 
@@ -66,6 +72,7 @@ def test_every_kind_of_page_is_sound(name: str, http: str, opened: Open) -> None
     page.evaluate(LAY_OUT)
     page.evaluate(AXE_SCRIPT)
     assert page.locator("h1").count() == 1
+    assert page.evaluate(TORN) == []
     for size, scheme, rules in (
         (DESKTOP, "light", None),
         (DESKTOP, "dark", COLOURS),
@@ -75,7 +82,7 @@ def test_every_kind_of_page_is_sound(name: str, http: str, opened: Open) -> None
         page.set_viewport_size({"width": size[0], "height": size[1]})
         page.emulate_media(color_scheme=scheme)
         expect(page.locator("body")).to_have_attribute("data-md-color-scheme", SCHEMES[scheme])
-        page.wait_for_function("() => !document.getAnimations().length")  # the theme's transitions of colours
+        page.evaluate("document.getAnimations().forEach(animation => animation.finish())")  # the theme fades colours
         assert wide(page) == 0
         assert violations(page, rules) == [], (size, scheme)
     page.set_viewport_size({"width": ZOOMED[0], "height": ZOOMED[1]})
@@ -400,6 +407,15 @@ def test_code_is_copied(http: str, opened: Open) -> None:
     block.locator("[data-md-type=copy]").click()
     expect(page.get_by_text("Copied to clipboard")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()").strip() == block.locator("code").inner_text().strip()
+
+
+@pytest.mark.parametrize("name", ["patterns/sequence-level", "claims", "references"])
+def test_works_are_downloaded(name: str, http: str, real: Path, opened: Open) -> None:
+    page = opened(f"{http}{name}.html")
+    for kind, ending in (("BibTeX", ".bib"), ("CSL-JSON", ".csl.json")):
+        with page.expect_download() as download:
+            page.get_by_role("link", name=kind, exact=True).click()
+        assert download.value.path().read_bytes() == (real / f"{name}{ending}").read_bytes()
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "plain"])
