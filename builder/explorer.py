@@ -16,7 +16,7 @@ from markupsafe import Markup
 from .prose import escape
 from .results import Results
 
-WIDTH, HEIGHT = 680, 420
+WIDTH, HEIGHT = 1020, 420
 LEFT, RIGHT, TOP, BOTTOM = 58, 24, 26, 52
 RADIUS = 10  # of what a point takes up
 APART = 2 * RADIUS + 2  # from one point's middle to the next's

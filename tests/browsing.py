@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # conftest loads this, and the tests of the engine run where 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SWITCHES = "--disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update"
 DESKTOP, PHONE, ZOOMED = (1280, 800), (390, 844), (320, 640)  # the last is a desktop at 400%
+SHEET = (718, 1047)  # A4 without margins of a centimetre
 Open = Callable[..., "Page"]
 
 

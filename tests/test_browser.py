@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from browsing import DESKTOP, PHONE, ZOOMED, Halting, Open, served, titles
+from browsing import DESKTOP, PHONE, SHEET, ZOOMED, Halting, Open, served, titles
 from builder_samples import real_catalogue
 from playwright.sync_api import Page, expect
 
@@ -66,8 +66,8 @@ COLOURS = ["color-contrast", "link-in-text-block"]
 
 @pytest.mark.parametrize("name", PAGES)
 def test_every_kind_of_page_is_sound(name: str, http: str, opened: Open) -> None:
-    """Never wider than the window; and axe finds nothing, by all rules on a light desktop and a dark phone, by those
-    about colours on the other two as well."""
+    """Never wider than the window, nor on paper than a sheet; and axe finds nothing, by all rules on a light desktop
+    and a dark phone, by those about colours on the other two as well."""
     page = opened(http + name)
     page.evaluate(LAY_OUT)
     page.evaluate(AXE_SCRIPT)
@@ -87,6 +87,9 @@ def test_every_kind_of_page_is_sound(name: str, http: str, opened: Open) -> None
         assert violations(page, rules) == [], (size, scheme)
     page.set_viewport_size({"width": ZOOMED[0], "height": ZOOMED[1]})
     assert wide(page) == 0
+    page.set_viewport_size({"width": SHEET[0], "height": SHEET[1]})
+    page.emulate_media(media="print")
+    assert wide(page) == 0, "cut off on paper"
 
 
 def test_axe_finds_what_is_wrong(http: str, opened: Open) -> None:
