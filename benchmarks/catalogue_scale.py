@@ -230,7 +230,7 @@ def whole(root: Path) -> dict[str, float]:
     plugin.render, plugin.navigation = counted("render", plugin.render), counted("render", plugin.navigation)
     plugin.archives = lambda catalogue: ((path, b"") for path in cells(catalogue))
     ours = plugin.CataloguePlugin
-    for hook in ("on_files", "on_page_markdown", "on_page_content"):
+    for hook in ("on_files", "on_page_markdown", "on_post_page"):
         setattr(ours, hook, counted("hooks", getattr(ours, hook)))
     config = load_config(str(root / "mkdocs.yml"), strict=True, site_dir=str(root / "site"))
     config.plugins.on_startup(command="build", dirty=False)

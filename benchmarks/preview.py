@@ -2,9 +2,10 @@
 
     python benchmarks/preview.py [changes]
 
-A copy of the catalogue is served by `catalogue serve`. Each change is one sentence of one file. The clock runs from
-the file's closing until the new page has come over the wire, asked for as a browser does: a request to the reloading
-address that is answered when the site has been built again, then the page. So MkDocs' own waiting for changes counts.
+A copy of the catalogue is served by `catalogue serve`. Each change is one sentence of one file; then the file is
+broken, so that it cannot be read, and mended. The clock runs from the file's closing until the new page has come over
+the wire, asked for as a browser does: a request to the reloading address that is answered when the site has been built
+again, then the page. So MkDocs' own waiting for changes counts.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -45,6 +47,8 @@ def main(changes: int) -> None:
             for name in FILES:
                 page = f"http://127.0.0.1:{port}/{name.replace('.yml', '.html')}"
                 print(f"{name:30} {summary([change(root / name, page, n) for n in range(changes)])}")
+                broken, mended = zip(*(break_and_mend(root / name, page) for _ in range(changes)), strict=True)
+                print(f"{'  broken':30} {summary(broken)}\n{'  mended':30} {summary(mended)}")
         finally:
             server.terminate()
             server.wait()
@@ -83,21 +87,32 @@ def change(path: Path, page: str, number: int) -> float:
     text = re.sub(r"^ *Changed-\S+ is here\.\n", "", text, flags=re.M)
     changed = re.sub(rf"^( *{field}: [|>]-\n( +))", rf"\g<1>{word} is here.\n\g<2>", text, count=1, flags=re.M)
     assert changed != text, f"{path} has no block {field}"
-    old = urlopen(page).read().decode()
-    epoch = re.search(r"livereload\((\d+), (\d+)\)", old)
-    assert epoch, "the page does not wait for changes"
     time.sleep(0.37 * (number % 3))  # changes come at any moment between two looks
-    path.write_text(changed, "utf-8")
+    return write(path, changed, page, lambda now: word in now)
+
+
+def break_and_mend(path: Path, page: str) -> tuple[float, float]:
+    """Seconds from a file that cannot be read to the page that says so, and from the file as it was to its page."""
+    text = path.read_text("utf-8")
+    broken = write(path, text.replace("slug:", "slug: [", 1), page, lambda now: "dp-problems" in now)
+    return broken, write(path, text, page, lambda now: "dp-problems" not in now)
+
+
+def write(path: Path, text: str, page: str, fits: Callable[[str], bool]) -> float:
+    """Seconds until the page fits."""
+    epoch = re.search(r"livereload\((\d+), (\d+)\)", urlopen(page).read().decode())
+    assert epoch, "the page does not wait for changes"
+    path.write_text(text, "utf-8")
     began = time.perf_counter()
     base = page.split("/", 3)
     while True:
         urlopen(f"{base[0]}//{base[2]}/livereload/{epoch[1]}/{epoch[2]}").read()
-        if word in urlopen(page).read().decode():
+        if fits(urlopen(page).read().decode()):
             return time.perf_counter() - began
         assert time.perf_counter() - began < 300, "the change did not arrive"
 
 
-def summary(seconds: list[float]) -> str:
+def summary(seconds: Sequence[float]) -> str:
     return f"median {statistics.median(seconds):.2f} s, worst {max(seconds):.2f} s, of {len(seconds)}"
 
 

@@ -32,6 +32,8 @@ from .render import navigation, render
 log = get_plugin_logger("catalogue")
 WATCHED = ("patterns", "glossary", "implementations/records")
 THEME_SCRIPT = "assets/javascripts/bundle.*.js"
+ARTICLE = '<article class="md-content__inner md-typeset">'
+"""With which the theme begins a page's own part."""
 COMPILE_HINT = b"//# allFunctionsCalledOnLoad\n"
 """Chromium compiles a script that begins so as it arrives, on another thread; else each function at its first call, on
 the one that draws (https://v8.dev/blog/explicit-compile-hints). To other browsers it is a comment."""
@@ -99,11 +101,6 @@ class CataloguePlugin(BasePlugin[CatalogueConfig]):
         """The sitemap says when a page's content changed, not when the site was built."""
         page.update_date = page.meta.get("updated", page.update_date)
 
-    def on_page_content(self, html: str, *, page: Page, **_: Any) -> str:
-        """What is wrong stands on top of every page; `mkdocs build` gets here only if nothing is."""
-        assert self.shown
-        return self.shown.banner(page.file.src_uri) + html
-
     # -- while serving
 
     def on_nav(self, nav: Navigation, *, config: MkDocsConfig, files: Files) -> None:
@@ -139,9 +136,16 @@ class CataloguePlugin(BasePlugin[CatalogueConfig]):
             self.kept.hold(files)
         return env
 
-    def on_post_page(self, output: str, **_: Any) -> str:
-        """MkDocs puts its reloading script into each page that it serves, which the site's own policy would forbid."""
-        return output.replace("script-src 'self'", "script-src 'self' 'unsafe-inline'", 1) if self.serving else output
+    def on_post_page(self, output: str, *, page: Page, **_: Any) -> str:
+        """What is wrong stands on top of every page; and the site's policy must let MkDocs' reloading script run.
+
+        It comes last, for what is wrong changes neither a page's entry in the search index nor how it is set.
+        """
+        if not self.serving:
+            return output
+        assert self.shown
+        output = output.replace("script-src 'self'", "script-src 'self' 'unsafe-inline'", 1)
+        return output.replace(ARTICLE, ARTICLE + self.shown.banner(page.file.src_uri), 1)
 
 
 def _hint(files: Files, config: MkDocsConfig) -> None:

@@ -1,7 +1,8 @@
 """What `catalogue serve` shows of a catalogue that somebody is writing, whatever is wrong with it. Pure.
 
-Every page that can be rendered is. A file that cannot be read keeps its last good page, or gets one that holds
-nothing but its problems. What is wrong stands on top of every page: first what concerns that page.
+Every page that can be rendered is. For a file that cannot be read its last good entry is shown, on all pages, so that
+they stay what they were; if it never had one, a page that holds nothing but its problems. What is wrong stands on top
+of every page: first what concerns that page.
 """
 
 from __future__ import annotations
@@ -25,13 +26,17 @@ LISTED = 20
 
 @dataclass(frozen=True)
 class Shown:
-    """Pages with what is to be said on top of them; `old` and `stubs` are the paths of those that are not current."""
+    """Pages with what is to be said on top of them; `old` and `stubs` are the paths of those that are not current.
+
+    ``catalogue`` is what the pages were made of.
+    """
 
     pages: dict[str, str]
     nav: list[Any]
     problems: list[Problem] = field(default_factory=list)
     old: frozenset[str] = frozenset()
     stubs: frozenset[str] = frozenset()
+    catalogue: Catalogue | None = None
 
     def banner(self, path: str) -> str:
         """What is wrong, as HTML for the top of the page at ``path``."""
@@ -63,26 +68,49 @@ class Shown:
 
 
 def show(catalogue: Catalogue, problems: list[Problem], before: Shown | None) -> Shown:
-    """The catalogue's pages; for what cannot be rendered those of ``before``."""
-    pages, nav = before.pages if before else {}, before.nav if before else []
+    """The catalogue's pages; what cannot be read or rendered as it was ``before``."""
     files = {problem.file for problem in problems}
     fault: list[Problem] = []
     for part in (catalogue, _without(catalogue, files)):
+        made_of = _completed(part, before.catalogue) if before and before.catalogue else part
         try:
-            pages, nav = render(part), navigation(part)
+            pages, nav = render(made_of), navigation(made_of)
             break
         except Exception as error:  # a word that means nothing, a file that everything needs, or a fault of ours
             if not problems:
                 fault = [_fault(error)]
     else:
-        if "index.md" not in pages:
+        if before is None or "index.md" not in before.pages:
             return Shown({"index.md": _stub("Nothing can be shown yet")}, [{"Home": "index.md"}], problems or fault)
-        return replace(before, problems=problems or fault, old=frozenset(pages) - before.stubs)
-    last = {path: text for path, text in before.pages.items() if path not in before.stubs} if before else {}
-    missing = {page for page in map(page_of, files) if page and page not in pages}
-    kept = {path: text for path, text in last.items() if path not in pages} if missing else {}  # redirects too
-    stubs = {page: _stub(PurePosixPath(page).stem) for page in missing - kept.keys()}
-    return Shown({**pages, **kept, **stubs}, nav, problems or fault, frozenset(kept), frozenset(stubs))
+        return replace(before, problems=problems or fault, old=frozenset(before.pages) - before.stubs)
+    stubs = {page: _stub(PurePosixPath(page).stem) for page in map(page_of, files) if page and page not in pages}
+    old = _not_current(made_of, catalogue)
+    return Shown({**pages, **stubs}, nav, problems or fault, frozenset(old), frozenset(stubs), made_of)
+
+
+def _completed(catalogue: Catalogue, last: Catalogue) -> Catalogue:
+    """With the last good entry for each file that is there and cannot be used."""
+
+    def entries(folder: str, good: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+        there = {slug: entry for slug, entry in good.items() if f"{folder}/{slug}.yml" in catalogue.sources}
+        return dict(sorted({**there, **now}.items(), key=lambda item: f"{item[0]}.yml"))  # as the files are read
+
+    return replace(
+        catalogue,
+        patterns=entries("patterns", last.patterns, catalogue.patterns),
+        terms=entries("glossary", last.terms, catalogue.terms),
+        claims=catalogue.claims or (last.claims if CLAIMS in catalogue.sources else {}),
+        references=catalogue.references or last.references,
+        vocabulary=catalogue.vocabulary or last.vocabulary,
+    )
+
+
+def _not_current(shown: Catalogue, now: Catalogue) -> set[str]:
+    """The pages of what is shown as it was."""
+    pairs = (("patterns", shown.patterns, now.patterns), ("glossary", shown.terms, now.terms))
+    old = {f"{folder}/{k}.md" for folder, entries, new in pairs for k, v in entries.items() if new.get(k) is not v}
+    shared = (("claims.md", shown.claims, now.claims), ("references.md", shown.references, now.references))
+    return old | {page for page, entries, new in shared if entries is not new and entries}
 
 
 @cache

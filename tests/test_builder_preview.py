@@ -66,6 +66,24 @@ def test_file_that_cannot_be_read_keeps_its_last_good_page(tmp_path: Path) -> No
     assert shown(root, now).banner(TEACHER) == ""
 
 
+@pytest.mark.parametrize("name", ["glossary/teacher", "patterns/sequence-level", "patterns/_vocabulary"])
+def test_breaking_a_file_changes_no_page_until_it_is_mended_or_deleted(name: str, tmp_path: Path) -> None:
+    root = copy_good(tmp_path)
+    good = shown(root)
+    path = root / f"{name}.yml"
+    text = path.read_text("utf-8")
+    path.write_text("slug: [", "utf-8")
+    now = shown(root, good)
+    assert now.problems and now.pages == good.pages and now.nav == good.nav
+    again = shown(root, now)
+    assert again.pages == good.pages and again.old == now.old == ({f"{name}.md"} if "_" not in name else set())
+    path.write_text(text, "utf-8")
+    assert shown(root, again) == good
+    if "_" not in name:
+        path.unlink()
+        assert f"{name}.md" not in shown(root, again).pages
+
+
 def test_file_that_never_could_be_read_has_a_page_of_its_problems(tmp_path: Path) -> None:
     root = copy_good(tmp_path)
     (root / "glossary/new.yml").write_text("slug: new\n", "utf-8")
