@@ -7,7 +7,6 @@ models; the tests hold each file against its schema.
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from pydantic import AwareDatetime, Field, TypeAdapter
@@ -19,7 +18,7 @@ from implementations.registry import PLATFORMS, RECIPES, CellStatus, cell
 from . import find, payback
 from .bibliography import written
 from .check import headline, texts
-from .load import SHARED, Catalogue, Measured
+from .load import SCHEMAS, SOURCES, Catalogue, Measured
 from .models import (
     Citation,
     Claim,
@@ -243,13 +242,6 @@ class Index(Published):
     claims: list[ClaimEntry] = Field(description="every claim, by slug")
 
 
-SOURCES: dict[str, Any] = {
-    "pattern": Pattern,
-    "term": Term,
-    **{Path(name).stem.strip("_"): model for name, model in SHARED.items()},
-}
-"""What a contributor writes, in YAML."""
-
 DATA: dict[str, Any] = {
     "schemas/pattern.json": PublishedPattern,
     "schemas/term.json": PublishedTerm,
@@ -266,10 +258,6 @@ DATA: dict[str, Any] = {
 def schema(model: Any) -> dict[str, Any]:
     """Kept, as a preview asks for it at every change."""
     return TypeAdapter(model).json_schema()
-
-
-SCHEMAS = "schemas"
-"""Where the schemas of what a contributor writes stand in the tree, for editors."""
 
 
 def schema_files() -> dict[str, str]:

@@ -39,6 +39,14 @@ RECORDS = "implementations/records"
 REFERENCES, VOCABULARY = "patterns/_references.yml", "patterns/_vocabulary.yml"
 CLAIMS = "patterns/_claims.yml"
 SHARED = {VOCABULARY: Vocabulary, REFERENCES: dict[Key, Reference], CLAIMS: dict[Slug, Claim]}
+SOURCES: dict[str, Any] = {
+    "pattern": Pattern,
+    "term": Term,
+    **{Path(name).stem.strip("_"): model for name, model in SHARED.items()},
+}
+"""What a contributor writes, in YAML."""
+SCHEMAS = "schemas"
+"""Where the schemas of that stand in the tree, for editors."""
 
 Path_ = tuple[str | int, ...]
 P, T = ParamSpec("P"), TypeVar("T")

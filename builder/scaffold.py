@@ -17,7 +17,8 @@ from pydantic.fields import FieldInfo
 
 from implementations.registry import PLATFORMS
 
-from .data import SOURCES, modeline
+from .data import modeline
+from .load import SOURCES
 from .models import Line, PatternStatus, Prose
 
 WIDTH = 100
