@@ -389,6 +389,7 @@ def _significant(source: str) -> str:
     Kept, as records of all patterns rest on much the same files.
     """
     skip = {tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER}
+    middle = getattr(tokenize, "FSTRING_MIDDLE", None)  # from Python 3.12 on, which tells `{{` there as `{`
     mark = {tokenize.INDENT: "{", tokenize.DEDENT: "}", tokenize.NEWLINE: ";"}
     tokens = [t for t in tokenize.generate_tokens(io.StringIO(source).readline) if t.type not in skip]
     kept: list[str] = []
@@ -397,5 +398,6 @@ def _significant(source: str) -> str:
         ends = i + 1 == len(tokens) or tokens[i + 1].type == tokenize.NEWLINE
         if token.type == tokenize.STRING and starts and ends:
             continue
-        kept.append(mark.get(token.type, "".join(token.string.split())))
+        text = token.string.replace("{", "{{").replace("}", "}}") if token.type == middle else token.string
+        kept.append(mark.get(token.type, "".join(text.split())))
     return "".join(kept)
