@@ -18,7 +18,7 @@ from builder_samples import GOOD, ROOT, load, measured, real_catalogue, real_pag
 
 from builder import find
 from builder.load import Catalogue
-from builder.models import Line, Pattern, Prose
+from builder.models import Line, Pattern, PatternStatus, Prose
 from builder.pages.find import FindPage
 from builder.prose import plain
 from builder.render import navigation, render
@@ -160,12 +160,17 @@ def values_of(item: Any, dimension: Any) -> list[str]:
     return item.criterion.values if same else []
 
 
-def test_table_of_patterns_has_every_facet() -> None:
-    page = real_pages()["patterns/index.md"]
-    options = {
+def facets_of(page: str) -> dict[str, set[str]]:
+    """Name → what may be chosen, of every filter."""
+    return {
         name: set(re.findall(r'<option value="([^"]+)"', select))
         for name, select in re.findall(r'<select name="(\w+)">(.*?)</select>', page, re.S)
     }
+
+
+def test_table_of_patterns_has_every_facet() -> None:
+    page = real_pages()["patterns/index.md"]
+    options = facets_of(page)
     for pattern in real_catalogue().patterns.values():
         row = next(r for r in re.findall(r"<tr data-.*?</tr>", page, re.S) if f'"{pattern.slug}.html"' in r)
         facets = {k: html.unescape(v).split() for k, v in re.findall(r'data-(\w+)="([^"]*)"', row)}
@@ -177,8 +182,17 @@ def test_table_of_patterns_has_every_facet() -> None:
         assert facets["measured"] == [
             "yes" if any(m.record.pattern == pattern.slug for m in real_catalogue().records) else "no"
         ]
-        for name in ("status", "measured", "tag", "task"):
+        for name in ("measured", "tag", "task"):
             assert set(facets[name]) <= {html.unescape(option) for option in options[name]}
+
+
+def test_status_is_asked_where_there_is_more_than_one() -> None:
+    catalogue = real_catalogue()
+    for others in ({}, {"status": PatternStatus.DRAFT}):
+        patterns = catalogue.patterns | {"on-policy": catalogue.patterns["on-policy"].model_copy(update=others)}
+        options = facets_of(render(replace(catalogue, patterns=patterns))["patterns/index.md"])
+        found = {pattern.status.value for pattern in patterns.values()}
+        assert options.get("status") == (found if len(found) > 1 else None)
 
 
 def test_matrix_leads_to_the_command() -> None:
