@@ -288,7 +288,7 @@ def scales(svg: str) -> tuple[Callable[[float], float], Callable[[float], float]
 def points(page: str) -> dict[int, dict[str, Any]]:
     """What is drawn, by number, read back from the axes of its plot."""
     found = {}
-    for svg in re.findall(r'<svg class="dp-chart".*?</svg>', page, re.S):
+    for svg in re.findall(r'<svg class="dp-chart .*?</svg>', page, re.S):
         speed, share = scales(svg)
         point = r'<(a|g) class="dp-result dp-result--(\w+)" data-result="(\d+)"(.*?)</\1>'
         for tag, state, number, inside in re.findall(point, svg, re.S):
