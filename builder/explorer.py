@@ -119,8 +119,9 @@ def plot(entries: list[Entry], axes: Axes, machine: str) -> Markup:
     points = [_point(entry, axes, place) for entry, place in zip(entries, axes.places(entries), strict=True)]
     label = Markup(escape(f"Quality kept against speed-up on {machine}; the table below has the same figures"))
     return Markup(
-        '<svg class="dp-chart dp-chart--wide" viewBox="0 0 {} {}" width="{}" height="{}" role="group" aria-label="{}">{}{}</svg>'
-    ).format(WIDTH, HEIGHT, WIDTH, HEIGHT, label, Markup().join(axes.grid()), Markup().join(points))
+        '<svg class="dp-chart dp-chart--wide" viewBox="0 0 {0} {1}" width="{0}" height="{1}" role="group"'
+        ' aria-label="{2}">{3}{4}</svg>'
+    ).format(WIDTH, HEIGHT, label, Markup().join(axes.grid()), Markup().join(points))
 
 
 def spread(places: list[float], left: float, right: float) -> list[float]:
