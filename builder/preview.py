@@ -81,7 +81,8 @@ def show(catalogue: Catalogue, problems: list[Problem], before: Shown | None) ->
                 fault = [_fault(error)]
     else:
         if before is None or "index.md" not in before.pages:
-            return Shown({"index.md": _stub("Nothing can be shown yet")}, [{"Home": "index.md"}], problems or fault)
+            nothing, nav = {"index.md": _stub("Nothing can be shown yet")}, [{"Home": "index.md"}]
+            return Shown(nothing, nav, problems or fault, stubs=frozenset(nothing))
         return replace(before, problems=problems or fault, old=frozenset(before.pages) - before.stubs)
     stubs = {page: _stub(PurePosixPath(page).stem) for page in map(page_of, files) if page and page not in pages}
     old = _not_current(made_of, catalogue)

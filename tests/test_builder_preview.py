@@ -125,6 +125,7 @@ def test_shared_file_that_is_broken(name: str, tmp_path: Path) -> None:
     after, first = shown(root, good), shown(root)
     for now in (after, first):
         assert re.search(rf"{name}:\d+:\d+: not valid YAML", now.banner("index.md"))
+        assert now is after or "This page is the last good one" not in now.banner("index.md")
         assert "index.md" in now.pages and now.nav
     assert after.pages.keys() >= {"index.md", TEACHER, PATTERN}
 
