@@ -469,7 +469,11 @@ def test_keys_alone_are_enough(http: str, opened: Open) -> None:
 
 SEEN = """() => {
   const at = document.activeElement
+  if (at === document.body) return "the page's end"
   if (at.closest(".md-search")) return "search" // it unfolds, and stays so
+  const box = at.getBoundingClientRect(), header = document.querySelector(".md-header").getBoundingClientRect()
+  if (!at.closest(".md-header, .md-skip") && box.height < innerHeight / 2 && box.top + box.height / 2 < header.bottom)
+    return `not seen, under the header: ${at.outerHTML}`
   const near = [at, at.parentElement, at.nextElementSibling, ...(at.labels ?? [])].filter(Boolean)
   const looks = () => near.map(getComputedStyle).map(
     s => [s.outline, s.color, s.background, s.boxShadow, s.border, s.opacity, s.display, s.transform].join()).join()
@@ -481,14 +485,17 @@ SEEN = """() => {
 }"""
 
 
-@pytest.mark.parametrize("name", ["choose.html", "patterns/index.html", "patterns/sequence-level.html"])
+@pytest.mark.parametrize(
+    "name", ["choose.html", "patterns/index.html", "compare.html", "payback.html", "patterns/sequence-level.html"]
+)
 def test_focus_is_always_seen(name: str, http: str, opened: Open) -> None:
-    """Wherever Tab leads, the element, its label or what is around it looks other than when the focus is taken away."""
+    """Wherever Tab leads, and back, nothing covers it, and the element, its label or what is around it looks other than
+    when the focus is taken away."""
     page = opened(http + name)
     page.evaluate("document.styleSheets[0].insertRule('* { transition: none !important }')")
     stops = set()
-    for _ in range(40):
-        page.keyboard.press("Tab")
+    for key in ["Tab"] * 40 + ["Shift+Tab"] * 20:
+        page.keyboard.press(key)
         stops.add(page.evaluate(SEEN))
     assert not [stop for stop in stops if stop.startswith("not seen")]
     assert len(stops) > 20
