@@ -63,6 +63,7 @@ def check(catalogue: Catalogue) -> list[Problem]:
             found = texts(item, (slug, "measured", i))
             problems += _texts(catalogue, source, found, cited, record_of=item.pattern, task=item.task)
     if catalogue.vocabulary:
+        problems += _advice(catalogue)
         problems += _texts(catalogue, catalogue.sources[VOCABULARY], texts(catalogue.vocabulary), cited)
     problems += _names(catalogue)
     if not catalogue.broken:  # a file that could not be read may hold the citation
@@ -187,6 +188,23 @@ def _words(catalogue: Catalogue, source: Source, pattern: Pattern) -> Iterator[P
         if domain in words.domains and domain not in {case.domain for case in pattern.use_cases}:
             what, why = f"none has the domain {domain}", "every pattern has one that readers can compare"
             yield source.problem(("use_cases",), what, why, f"add a case with `domain: {domain}`")
+
+
+def _advice(catalogue: Catalogue) -> Iterator[Problem]:
+    words, source = catalogue.vocabulary, catalogue.sources[VOCABULARY]
+    assert words
+    for i, item in enumerate(words.advice):
+        for name, values in item.answers.items():
+            here: Path_ = ("advice", i, "answers", name)
+            dimension = words.dimensions.get(name)
+            if dimension is None:
+                yield source.problem(
+                    here, f"there is no “{name}”", WORDS, _choose(name, words.dimensions), at=source.keys.get(here)
+                )
+                continue
+            for j, value in enumerate(values):
+                if value not in dimension.values:
+                    yield _unknown(source, (*here, j), value, dimension.values, WORDS)
 
 
 def _related(catalogue: Catalogue, source: Source, pattern: Pattern) -> Iterator[Problem]:

@@ -142,6 +142,8 @@ class Criteria(Published):
     """criteria.json: what the chooser weighs, as keys; their texts are in the patterns and the vocabulary."""
 
     dimensions: list[Options] = Field(description="the questions, in their order")
+    advice: list[dict[Key, list[Key]]] = Field(description="what the vocabulary's advice holds for, in its order")
+    steps: dict[Slug, int] = Field(description="pattern → how many simpler ones it builds on; the simpler comes first")
     patterns: dict[Slug, list[Reason]] = Field(description="pattern → reasons to use it, then reasons to leave it")
 
 

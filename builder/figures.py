@@ -15,7 +15,7 @@ The path follows the fields of `implementations.record.Record`. Where the record
 the entry: an arm or its tuning by its kind, a comparison by `a-b` and then slice and metric, a stage by its
 name. Some figures are derived, see DERIVED. An estimate is written with its 95% interval. A path that no
 record can have is an error, and so is one that this record lacks; without any record the page says
-"not measured yet".
+"not measured yet". Of a difference in points whose interval holds zero the page says that it is within the noise.
 """
 
 from __future__ import annotations
@@ -151,7 +151,8 @@ def write(value: Any, form: str | None = None) -> str:
     if isinstance(value, list):
         return ", ".join(write(item, form) for item in value)
     if isinstance(value, Estimate):
-        return estimate(value, form or "number")
+        wrote = estimate(value, form or "number")
+        return f"{wrote[:-1]}: within the noise)" if form == "points" and not clear(value) else wrote
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "none"}[value]
     return FORMATS[form or ("count" if isinstance(value, int) else "number")](value)
@@ -161,6 +162,11 @@ def estimate(value: Estimate, form: str) -> str:
     """A value and its 95% interval. The unit of a difference is said once."""
     middle, low, high = interval(value, form)
     return f"{middle} ({low.removesuffix(' points')} to {high.removesuffix(' points')})"
+
+
+def clear(difference: Estimate) -> bool:
+    """Whether its interval leaves zero out."""
+    return difference.low > 0 or difference.high < 0
 
 
 def interval(value: Estimate, form: str = "percent") -> tuple[str, str, str]:

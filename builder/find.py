@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from implementations.registry import steps
+
 from .load import Catalogue
 from .models import Guidance, Pattern
 from .prose import plain
@@ -35,6 +37,8 @@ def criteria(catalogue: Catalogue) -> dict[str, Any]:
         "dimensions": [{"dimension": key, "values": list(d.values)} for key, d in words.dimensions.items()]
         if words
         else [],
+        "advice": [item.answers for item in words.advice] if words else [],
+        "steps": {slug: steps(slug) for slug in sorted(catalogue.patterns)},
         "patterns": {
             slug: [
                 {"dimension": item.criterion.dimension, "use": use, "values": item.criterion.values}

@@ -210,6 +210,7 @@ class Pattern(Strict):
     updated: Date = Field(description="the day of the newest entry of `history`")
     tags: list[Slug] = Field(min_length=1, description="short labels for finding it")
     overview: Prose = Field(description="what the pattern is, how it works, what it is not")
+    presupposes: Line | None = Field(default=None, description="what must be there already and no question asks for")
     when_to_use: list[Guidance] = Field(min_length=1, description="reasons to take it")
     when_not_to_use: list[Guidance] = Field(min_length=1, description="reasons to leave it")
     architecture: Architecture = Field(description="the diagram, the same in words, and its explanation")
@@ -426,11 +427,21 @@ class Publication(Strict):
     usage: Plain = Field(description="what one may do with it, in a sentence")
 
 
+class Advice(Strict):
+    """What some answers mean whatever the pattern: do not distil, or two of them do not go together."""
+
+    answers: dict[Key, list[Key]] = Field(
+        min_length=1, description="dimension → values; it holds where the case has one of them on each dimension"
+    )
+    text: Prose = Field(description="what follows from that, in two sentences")
+
+
 class Vocabulary(Strict):
     """patterns/_vocabulary.yml: the words that patterns and terms may use."""
 
     publication: Publication = Field(description="what every citation block says")
     dimensions: dict[Key, Dimension] = Field(min_length=1, description="what decides which pattern fits")
+    advice: list[Advice] = Field(default=[], description="what some answers mean whatever the pattern")
     axes: dict[Key, Axis] = Field(min_length=1, description="what trade-offs are about")
     relations: dict[Key, Relation] = Field(min_length=1, description="how patterns relate")
     domains: dict[Key, Line] = Field(min_length=1, description="key → domain of a use case")

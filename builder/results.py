@@ -21,7 +21,8 @@ from implementations.figures import (
     slice_title,
     times,
 )
-from implementations.record import ArmKind, Member
+from implementations.record import ArmKind, Comparison, Member
+from implementations.registry import RECIPES
 
 from . import figures
 from .load import Measured
@@ -72,6 +73,61 @@ class Results:
         return f"{whose} on {self.date}; {self.machine}" + ("; the code has changed since" if self.stale else "")
 
     # -- the summary
+
+    @property
+    def teacher(self) -> ArmKind | None:
+        """The arm that the student's share is of."""
+        pairs = ((c.a, c.b) for c in self.record.comparisons if c.b.value.startswith("teacher"))
+        return next((b for a, b in pairs if a == ArmKind.STUDENT_DISTILLED), None)
+
+    def compared(self, a: ArmKind, b: ArmKind | None) -> Comparison | None:
+        """Two arms in the primary metric, on what is like the items they learnt from."""
+        wanted = (a, b, "heldout", self.record.primary_metric)
+        return next((c for c in self.record.comparisons if (c.a, c.b, c.slice, c.metric) == wanted), None)
+
+    @property
+    def beside(self) -> list[tuple[str, str]]:
+        """Shares of the teacher's score without which the student's says little. An interval would take the items."""
+        scores = {
+            (arm.kind, name): found[self.record.primary_metric].value
+            for arm in self.record.arms
+            for name, found in arm.metrics.items()
+            if self.record.primary_metric in found
+        }
+        wanted = (
+            ("the same student on the gold alone", ArmKind.STUDENT_GOLD, "heldout"),
+            ("the student on kinds that it never saw", ArmKind.STUDENT_DISTILLED, "unseen"),
+        )
+        return [
+            (what, share(scores[kind, name] / scores[self.teacher, name]))
+            for what, kind, name in wanted
+            if (kind, name) in scores and scores.get((self.teacher, name))
+        ]
+
+    @property
+    def tiers(self) -> list[tuple[str, str]]:
+        """Of a cascade: what it reached beside either tier alone, and what it passed on for that."""
+        if not self.record.cascade:
+            return []
+        pairs = (("teacher", self.compared(ArmKind.CASCADE, self.teacher)),)
+        pairs += (("student", self.compared(ArmKind.CASCADE, ArmKind.STUDENT_DISTILLED)),)
+        passed = [
+            (f"passed on, {slice_title(name).split(',')[0].lower()}", figures.estimate(share_of, "percent"))
+            for name, share_of in self.record.cascade.deferred.items()
+        ]
+        return [(f"against the {who} alone", figures.write(c.difference, "points")) for who, c in pairs if c] + passed
+
+    @property
+    def remark(self) -> str:
+        """What follows from the record beside the verdict, which was written with it."""
+        simpler = self.compared(ArmKind.STUDENT_DISTILLED, ArmKind.STUDENT_SIMPLER)
+        if simpler and simpler.difference.high < 0 and self.record.simpler in RECIPES:
+            name, by = RECIPES[self.record.simpler].title, figures.estimate(simpler.difference, "points")
+            return f"Against the control, {name.lower()}, the same student comes to {by}: take that, if any."
+        if passed := self.compared(ArmKind.CASCADE, ArmKind.STUDENT_DISTILLED):
+            by, added = (figures.write(d, "points") for d in (passed.difference, self.record.cascade.added))
+            return f"Passing on adds {by} to the student’s score; passing on what is unsure, not any, {added} of it."
+        return ""
 
     @property
     def metric(self) -> str:
@@ -126,7 +182,7 @@ class Results:
     @property
     def cost(self) -> str:
         c = self.record.collection
-        took = f"{self.total} of answering and training for {self.seeds}"
+        took = f"{self.total} for {self.seeds}, controls and measuring included"
         told = f"{self.dollars} to providers and {took}, with {count(c.asked)} answers"
         if c.prompt_tokens == c.completion_tokens == c.asked:  # one of each: a classifier has no tokens to tell of
             return told
@@ -156,7 +212,7 @@ class Results:
             what = f"{titles[c.a]} minus {titles[c.b][:1].lower()}{titles[c.b][1:]}"
             where = f"{metric_title(c.metric)}, {slice_title(c.slice).split(',')[0].lower()}"
             d = c.difference
-            clear = "clear" if d.low > 0 or d.high < 0 else "within the noise"
+            clear = "clear" if figures.clear(d) else "within the noise"
             out.append((what, where, figures.estimate(d, "points"), clear))
         return out
 

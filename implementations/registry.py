@@ -52,7 +52,8 @@ class Recipe:
     """One runnable pattern. ``uses`` names what of the project it builds on beside the core; see ``code``.
 
     ``committee`` is whether it takes several teachers, and asks them about the gold too; ``writes`` whether it teaches
-    what only a model that writes has, so that no classifier can be its student; ``task`` what it is shown on.
+    what only a model that writes has, so that no classifier can be its student; ``task`` what it is shown on;
+    ``simpler`` the pattern that it adds to, and is measured against.
     """
 
     slug: str
@@ -62,6 +63,7 @@ class Recipe:
     committee: bool = False
     writes: bool = False
     task: str = DEFAULT_TASK
+    simpler: str | None = None
 
     @property
     def module(self) -> str:
@@ -214,24 +216,54 @@ RECIPES: dict[str, Recipe] = {
     r.slug: r
     for r in (
         Recipe("sequence-level", "Sequence-level distillation"),
-        Recipe("response-based", "Response-based distillation", Signal.LOGITS, SIGNALS),
-        Recipe("feature-based", "Feature-based distillation", Signal.HIDDEN_STATES, SIGNALS + FEATURES, writes=True),
-        Recipe("on-policy", "On-policy distillation", Signal.LOGITS, SIGNALS + ON_POLICY, writes=True),
+        Recipe("response-based", "Response-based distillation", Signal.LOGITS, SIGNALS, simpler="sequence-level"),
+        Recipe(
+            "feature-based",
+            "Feature-based distillation",
+            Signal.HIDDEN_STATES,
+            SIGNALS + FEATURES,
+            writes=True,
+            simpler="response-based",
+        ),
+        Recipe(
+            "on-policy",
+            "On-policy distillation",
+            Signal.LOGITS,
+            SIGNALS + ON_POLICY,
+            writes=True,
+            simpler="response-based",
+        ),
         Recipe(
             "multi-teacher",
             "Multi-teacher distillation",
             uses=("implementations/teachers/committee.py",),
             committee=True,
+            simpler="sequence-level",
         ),
         Recipe(
             "production-logs",
             "Distillation from production logs",
             uses=("implementations/logs/*.py",),
             task="clinical-production",
+            simpler="sequence-level",
         ),
-        Recipe("tiered-serving", "Tiered serving", uses=("implementations/evaluation/cascade.py",)),
+        Recipe(
+            "tiered-serving",
+            "Tiered serving",
+            uses=("implementations/evaluation/cascade.py",),
+            simpler="sequence-level",
+        ),
     )
 }
+
+
+def steps(pattern: str) -> int:
+    """How many simpler patterns stand below ``pattern``; of one without a recipe more than of any with one."""
+    if pattern not in RECIPES:
+        return len(RECIPES)
+    simpler = RECIPES[pattern].simpler
+    return 1 + steps(simpler) if simpler else 0
+
 
 # The tasks whose answer is one word, which a classifier can give too.
 LABELLED = (

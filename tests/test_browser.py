@@ -238,6 +238,21 @@ def test_chooser_ranks_explains_and_can_be_shared(address: str, opened: Open) ->
     assert "?" not in page.url
 
 
+def test_chooser_says_when_nothing_fits_and_what_to_do_then(address: str, opened: Open) -> None:
+    """Nobody is sent to a pattern that has reasons against it, nor told that one of two equals is the better."""
+    page = opened(f"{address}choose.html?gold_labels=plentiful&teacher_access=none&serving_need=low_volume")
+    expect(page.locator(".dp-ranking__title")).to_have_text("No pattern fits")
+    expect(page.locator("#dp-state")).to_contain_text("No pattern fits")
+    assert page.locator("#dp-ranking .dp-advice").count() == 3
+    page = opened(f"{address}choose.html?teacher_access=weights&gold_labels=scarce&teacher_advantage=clear")
+    expect(page.locator("#dp-state")).to_contain_text("First: ")
+    assert page.locator("#dp-ranking .dp-advice").count() == 0
+    places = [int(title.split(".")[0]) for title in titles(page.locator("#dp-ranking .dp-fit__title"))]
+    assert places == sorted(places) and len(set(places)) < len(places)
+    only = page.locator("#dp-ranking .dp-fit__only")
+    assert only.count() == sum(bool(pattern.presupposes) for pattern in CATALOGUE.patterns.values()) > 0
+
+
 def test_chooser_without_scripts_is_its_tables(address: str, opened: Open) -> None:
     page = opened(f"{address}choose.html", scripts=False)
     assert not page.locator("#dp-choose").is_visible()

@@ -23,15 +23,19 @@ from test_builder_find import Elements, rows
 from typer.testing import CliRunner
 
 from builder import explorer, payback
+from builder import figures as written_figures
+from builder.check import headline
 from builder.load import Catalogue, Measured
 from builder.models import Line
 from builder.pages.results import ResultsPage
 from builder.render import navigation, render
-from implementations import figures
+from builder.results import Results
+from implementations import figures, registry
 from implementations.checks import payback as check
 from implementations.checks.model import Case
 from implementations.cli import app
-from implementations.record import Machine
+from implementations.record import Estimate, Machine
+from implementations.registry import RECIPES
 from implementations.tasks.task import Item
 from implementations.teachers import prices
 
@@ -482,3 +486,57 @@ def test_they_are_found() -> None:
         assert "../payback.md" in real_pages()[f"patterns/{slug}.md"]
     for name in ("index.md", "choose.md"):
         assert "payback.md" in real_pages()[name]
+
+
+# ------------------------------------------------------------------------------------ what stands beside a figure
+
+
+def shown(pattern: str) -> Results:
+    """The record that a pattern's first screen shows."""
+    return Results(headline(real_catalogue(), pattern))
+
+
+def test_what_a_student_kept_stands_beside_its_control_and_what_it_never_saw() -> None:
+    beside = dict(shown("sequence-level").beside)
+    record = shown("sequence-level").record
+    arms = {arm.kind.value: arm.metrics for arm in record.arms}
+    gold = arms["student_gold"]["heldout"]["fact_f1"].value / arms["teacher_tuned"]["heldout"]["fact_f1"].value
+    assert beside["the same student on the gold alone"] == f"{100 * gold:.1f}%"
+    assert len(beside) == 2
+    card = real_pages()["patterns/sequence-level.md"]
+    assert all(f"{what} {figure}" in card for what, figure in beside.items())
+
+
+def test_a_cascade_is_not_told_by_its_students_figures_alone() -> None:
+    cascade = shown("tiered-serving")
+    told = dict(cascade.tiers)
+    assert told["against the teacher alone"].startswith("−") and told["against the student alone"].startswith("+")
+    assert len([what for what in told if what.startswith("passed on")]) == len(cascade.record.cascade.deferred) == 2
+    assert "student’s score" in cascade.remark and "within the noise" in cascade.remark
+    pages = real_pages()
+    assert "of the cascade against the teacher alone" in pages["patterns/tiered-serving.md"]
+    assert pages["index.md"].count("the student alone</b>") + pages["index.md"].count("the student alone kept") == 1
+    assert not shown("sequence-level").tiers
+
+
+def test_a_control_that_is_clearly_better_is_named() -> None:
+    assert shown("on-policy").remark.startswith("Against the control, response-based distillation")
+    assert all(not shown(pattern).remark for pattern in ("sequence-level", "feature-based", "multi-teacher"))
+
+
+def test_a_difference_within_the_noise_says_so() -> None:
+    def written(value: float, low: float, high: float, form: str = "points") -> str:
+        return written_figures.write(Estimate(value=value, low=low, high=high, n=9, per_seed=[value]), form)
+
+    assert written(0.064, -0.02, 0.167) == "+6.4 points (−2.0 to +16.7: within the noise)"
+    assert written(0.064, 0.02, 0.167) == "+6.4 points (+2.0 to +16.7)"
+    assert written(-0.064, -0.167, -0.02) == "−6.4 points (−16.7 to −2.0)"
+    assert "noise" not in written(0.1, 0, 0.2, "percent")
+
+
+def test_records_name_the_simpler_pattern_that_the_registry_names() -> None:
+    """By it the chooser puts the simpler of two equals first."""
+    found = {(m.record.pattern, m.record.simpler) for m in real_catalogue().records}
+    assert found == {(slug, RECIPES[slug].simpler) for slug, _ in found}
+    assert [registry.steps(slug) for slug in ("sequence-level", "response-based", "feature-based")] == [0, 1, 2]
+    assert registry.steps("planned") > max(map(registry.steps, RECIPES))

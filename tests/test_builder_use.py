@@ -79,7 +79,7 @@ def test_what_a_run_cost_stands_with_its_platform_alone():
     dear = measured(platform="claude", name="dear")
     tab_of = with_records(dear, measured(platform="local", name="free", stale=True))["sequence-level"]
     claude = words(tab_of["Claude"])
-    assert "What it cost:** $1.25 to providers and 3 min 3 s of answering and training for 2 seeds" in claude
+    assert "What it cost:** $1.25 to providers and 3 min 3 s for 2 seeds, controls and measuring included" in claude
     assert "50 answers, 10 tokens read and 20 written" in claude and "2 January 2031, Abacus" in claude
     assert "#run-dear" in tab_of["Claude"] and "--record" not in tab_of["Claude"] and ">stale<" not in claude
     assert "#run-free" in tab_of["Local"] and "dp-tag--stale" in tab_of["Local"]

@@ -164,7 +164,7 @@ def essays(n: int) -> list[str]:
         ("licence", "sequence-level", None, {}, GO),
         ("licence", "sequence-level", None, {"teacher": "claude:claude-haiku-4-5"}, UNSURE),
         ("licence", "sequence-level", None, {"teacher": "local:/models/mine"}, UNSURE),
-        ("licence", "multi-teacher", None, {"teacher": "langchain:mistralai:large"}, NO_GO),
+        ("licence", "multi-teacher", None, {"teacher": "langchain:mistralai:large"}, UNSURE),
         ("licence", "sequence-level", None, {"given": {"licence": "forbidden"}}, NO_GO),
     ],
 )  # fmt: skip
@@ -530,14 +530,16 @@ def test_a_reason_to_use_that_does_not_hold_is_no_reason_against(case):
 
 
 def test_what_nobody_knows_speaks_neither_for_nor_against(case):
-    """Sequence-level's page names the licence `forbidden` alone; production-logs' page names `unknown` as well."""
+    """Sequence-level's page does not name the licence `unknown`; production-logs' page does."""
     given = {"licence": "unknown"}
     found = report(case(pattern="sequence-level", given=given), STAGES)
     [measured] = [m for m in found.measured if m.dimension == "licence"]
-    [weighed] = [c for c in found.criteria if c.dimension == "licence"]
-    assert weighed.values == ["forbidden"] and weighed.decision is UNSURE and "find it out" in measured.mend
+    weighed = {c.use: c for c in found.criteria if c.dimension == "licence"}
+    assert weighed[False].values == ["forbidden"] and weighed[False].decision is UNSURE
+    assert "find it out" in measured.mend
     assert decided(case(pattern="sequence-level", given=given), "licence") is UNSURE
-    assert decided(case(pattern="sequence-level", given={"licence": "restricted"}), "licence") is GO
+    assert decided(case(pattern="sequence-level", given={"licence": "restricted"}), "licence") is UNSURE
+    assert decided(case(pattern="sequence-level", given={"licence": "permitted"}), "licence") is GO
     assert decided(case(pattern="production-logs", given=given), "licence") is NO_GO
     [fit] = [fit for fit in found.fits if fit.pattern == "sequence-level"]
     assert "licence of the answers (unknown)" in fit.open
@@ -545,7 +547,8 @@ def test_what_nobody_knows_speaks_neither_for_nor_against(case):
 
 def test_one_value_in_doubt_leaves_the_decision_in_doubt(case):
     measured = {m.dimension: m for m in report(case(teacher=CLAUDE), STAGES).measured}
-    [licence] = [w for w in weigh(criteria.patterns()["sequence-level"], measured) if w.dimension == "licence"]
+    weighed = weigh(criteria.patterns()["sequence-level"], measured)
+    [licence] = [w for w in weighed if w.dimension == "licence" and not w.use]
     assert measured["licence"].values == ["restricted", "forbidden"] and licence.decision is UNSURE
 
 

@@ -240,8 +240,13 @@ class Page(Writer):
     def answers_of(self, item: Guidance) -> tuple[str, list[str]]:
         """A criterion as its dimension's title and the answers that fit."""
         assert self.catalogue.vocabulary
-        dimension = self.catalogue.vocabulary.dimensions[item.criterion.dimension]
-        return dimension.title, [dimension.values[v] for v in item.criterion.values]
+        title = self.catalogue.vocabulary.dimensions[item.criterion.dimension].title
+        return title, self.answers_to(item.criterion.dimension, item.criterion.values)
+
+    def answers_to(self, dimension: str, values: list[str]) -> list[str]:
+        """Answers of the vocabulary to one question, in its words."""
+        assert self.catalogue.vocabulary
+        return [self.catalogue.vocabulary.dimensions[dimension].values[value] for value in values]
 
     def either(self, texts: list[str]) -> Markup:
         """Answers of the vocabulary, any of which will do."""

@@ -10,7 +10,7 @@ import hashlib
 from ..criteria import Criterion, Dimension, Pattern, dimensions, patterns
 from ..errors import InputError, choose
 from ..progress import Stages
-from ..registry import RECIPES, Signal
+from ..registry import RECIPES, Signal, steps
 from ..teachers import starts
 from ..teachers.open import check_spec
 from . import coverage, labels, payback, shape, teacher
@@ -105,7 +105,8 @@ def of_dimension(criteria: list[Weighed], found: Measured) -> Decision | None:
 
 
 def rank(catalogue: dict[str, Pattern], measured: dict[str, Measured], known: dict[str, Dimension]) -> list[Fit]:
-    """Patterns by how few dimensions speak against them, how many speak for them, and how few are open."""
+    """Patterns by how few dimensions speak against them, then by the share that speaks for them of those that their
+    pages weigh, then the simpler first."""
     fits = []
     for slug, pattern in catalogue.items():
         criteria = weigh(pattern, measured)
@@ -122,7 +123,13 @@ def rank(catalogue: dict[str, Pattern], measured: dict[str, Measured], known: di
                 open=said[Decision.UNSURE],
             )
         )
-    return sorted(fits, key=lambda fit: (len(fit.speaks_against), -len(fit.speaks_for), len(fit.open), fit.pattern))
+    return sorted(fits, key=lambda fit: (*_place(fit), fit.pattern))
+
+
+def _place(fit: Fit) -> tuple[float, ...]:
+    """What decides a pattern's place; a page that weighs more has no advantage by it."""
+    weighed = len(fit.speaks_for) + len(fit.speaks_against) + len(fit.open)
+    return len(fit.speaks_against), -len(fit.speaks_for) / max(weighed, 1), steps(fit.pattern)
 
 
 def _measure(case: Case, pays: Check, known: dict[str, Dimension]) -> dict[str, Measured]:

@@ -41,33 +41,55 @@
       ...reasons.map(c => criterion(fit.pattern, c.index)))
   })
 
+  const advice = [...document.querySelectorAll("[data-advice]")]
+  const supposed = new Map(
+    [...document.querySelectorAll("[data-presupposes]")].map(text => [text.dataset.presupposes, text]))
+
+  /** What the answers mean whatever the pattern. */
+  const advised = answers => data.advice.flatMap((given, i) =>
+    Object.entries(given).every(([dimension, values]) => values.includes(answers[dimension]))
+      ? [advice[i].cloneNode(true)] : [])
+
   /** One pattern with its place; before any question is answered there is none, and nothing to explain. */
-  const article = (fit, place, answers) => {
+  const article = (fit, number, place, answers) => {
     const name = element("h3", "dp-fit__title", link(fit.pattern))
     if (!Object.keys(answers).length) return element("li", "dp-fit", name)
     name.prepend(`${place}. `)
+    const only = supposed.get(fit.pattern)
     const tally = KINDS.filter(kind => fit[kind].length).map(kind =>
       element("span", `dp-mark dp-mark--${kind}`, `${fit[kind].length} ${kind}`))
     const summary = element("summary", "", "Why")
     const reasons = element("ul", "dp-fit__reasons", ...KINDS.flatMap(kind => group(fit, kind, answers)))
     const why = element("details", "dp-fit__details", summary, reasons)
-    why.open = opened.get(fit.pattern) ?? place <= OPENED
+    why.open = opened.get(fit.pattern) ?? number <= OPENED
     summary.addEventListener("click", () => opened.set(fit.pattern, !why.open))
     return element("li", fit.against.length ? "dp-fit dp-fit--against" : "dp-fit", name,
+      ...(only ? [element("p", "dp-fit__only", element("b", "", "Only if: "), only.cloneNode(true))] : []),
       element("p", "dp-fit__tally", ...tally), ...(reasons.children.length ? [why] : []))
   }
+
+  /** Patterns that nothing tells apart share a place. */
+  const places = fits => fits.reduce((places, fit, i) => {
+    const same = i && `${placeOf(data, fit)}` === `${placeOf(data, fits[i - 1])}`
+    return [...places, same ? places[i - 1] : i + 1]
+  }, [])
 
   keepInAddress(form, given => {
     const answers = Object.fromEntries([...given].filter(([, value]) => value))
     const count = Object.keys(answers).length
     const fits = rank(data, answers)
+    const none = fits[0].against.length > 0
+    const at = places(fits)
     ranking.replaceChildren(
-      element("h2", "dp-ranking__title", count ? "Patterns, the best first" : "Patterns"),
-      element("ol", "dp-fits", ...fits.map((fit, i) => article(fit, i + 1, answers))))
+      element("h2", "dp-ranking__title", !count ? "Patterns" : none ? "No pattern fits" : "Patterns, the best first"),
+      ...advised(answers),
+      ...(none ? [element("p", "dp-fit__note", "Each has a reason against it; those with the fewest come first.")] : []),
+      element("ol", "dp-fits", ...fits.map((fit, i) => article(fit, i + 1, at[i], answers))))
     if (!count) return state.replaceChildren("Nothing answered yet.")
     const why = element("a", "", "See why")
     why.href = "#dp-ranking"
-    const first = link(fits[0].pattern).textContent
-    state.replaceChildren(`${count} of ${data.dimensions.length} answered. First: ${first}. `, why)
+    const level = fits.filter((_, i) => at[i] === 1).map(fit => link(fit.pattern).textContent)
+    const told = none ? "No pattern fits" : `First: ${level.join(", ")}`
+    state.replaceChildren(`${count} of ${data.dimensions.length} answered. ${told}. `, why)
   })
 }

@@ -16,6 +16,12 @@ function ofDimension(criteria, dimension, possible) {
   return suits && !possible.some(value => against.has(value)) ? "for" : "open"
 }
 
+/** What decides a pattern's place: reasons against it, the share for it of what its page weighs, simpler first. */
+function placeOf(data, fit) {
+  const weighed = fit.for.length + fit.against.length + fit.open.length
+  return [fit.against.length, -fit.for.length / Math.max(weighed, 1), data.steps[fit.pattern]]
+}
+
 /** Every pattern with its dimensions under "for", "against" and "open", the best first. A dimension without an
     answer may have any of its values. `data` is criteria.json, `answers` has a value by dimension. */
 function rank(data, answers) {
@@ -27,9 +33,8 @@ function rank(data, answers) {
     }
     return fit
   })
-  const order = fit => [fit.against.length, -fit.for.length, fit.open.length]
   return fits.sort((a, b) => {
-    const [x, y] = [order(a), order(b)]
+    const [x, y] = [placeOf(data, a), placeOf(data, b)]
     const at = x.findIndex((n, i) => n !== y[i])
     return at >= 0 ? x[at] - y[at] : a.pattern < b.pattern ? -1 : 1
   })
