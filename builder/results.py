@@ -27,6 +27,8 @@ from implementations.registry import RECIPES
 from . import figures
 from .load import Measured
 
+TO_TEACHER = "rouge_l_to_teacher"
+
 
 def day(iso: str) -> str:
     """2026-11-22 → 22 November 2026"""
@@ -105,17 +107,20 @@ class Results:
         ]
 
     @property
-    def tiers(self) -> list[tuple[str, str]]:
-        """Of a cascade: what it reached beside either tier alone, and what it passed on for that."""
-        if not self.record.cascade:
-            return []
-        pairs = (("teacher", self.compared(ArmKind.CASCADE, self.teacher)),)
-        pairs += (("student", self.compared(ArmKind.CASCADE, ArmKind.STUDENT_DISTILLED)),)
-        passed = [
-            (f"passed on, {slice_title(name).split(',')[0].lower()}", figures.estimate(share_of, "percent"))
-            for name, share_of in self.record.cascade.deferred.items()
+    def tiers(self) -> list[tuple[str, tuple[str, str, str]]]:
+        """Of a cascade: the points between it and either tier alone, each with the ends of its interval."""
+        pairs = (("teacher", self.teacher), ("student", ArmKind.STUDENT_DISTILLED))
+        found = [(who, self.compared(ArmKind.CASCADE, kind)) for who, kind in pairs]
+        return [(f"against the {who} alone", figures.interval(c.difference, "points")) for who, c in found if c]
+
+    @property
+    def passed_on(self) -> list[tuple[str, str]]:
+        """Of a cascade: the share that the student passed on, by slice."""
+        deferred = self.record.cascade.deferred if self.record.cascade else {}
+        return [
+            (f"passed on, {slice_title(name).split(',')[0].lower()}", figures.estimate(of, "percent"))
+            for name, of in deferred.items()
         ]
-        return [(f"against the {who} alone", figures.write(c.difference, "points")) for who, c in pairs if c] + passed
 
     @property
     def remark(self) -> str:
@@ -125,8 +130,8 @@ class Results:
             name, by = RECIPES[self.record.simpler].title, figures.estimate(simpler.difference, "points")
             return f"Against the control, {name.lower()}, the same student comes to {by}: take that, if any."
         if passed := self.compared(ArmKind.CASCADE, ArmKind.STUDENT_DISTILLED):
-            by, added = (figures.write(d, "points") for d in (passed.difference, self.record.cascade.added))
-            return f"Passing on adds {by} to the student’s score; passing on what is unsure, not any, {added} of it."
+            by = figures.write(passed.difference, "points")
+            return f"That is choosing what to pass on, against drawing it; passing on as such adds {by}."
         return ""
 
     @property
@@ -200,10 +205,13 @@ class Results:
             metrics.sort(key=lambda m: m != self.record.primary_metric)
             rows = [(arm.title, arm.kind, [_value(arm.metrics[name].get(m)) for m in metrics]) for arm in arms]
             n = max((e.n for arm in arms for e in arm.metrics[name].values()), default=0)
-            out.append(
-                {"title": slice_title(name), "metrics": [metric_title(m) for m in metrics], "rows": rows, "n": n}
-            )
+            out.append({"title": slice_title(name), "metrics": [self._title(m) for m in metrics], "rows": rows, "n": n})
         return out
+
+    def _title(self, metric: str) -> str:
+        """Of labels, overlap of words is told by a plainer name."""
+        of_label = self.record.labels and metric == TO_TEACHER
+        return "Likeness to the teacher’s label" if of_label else metric_title(metric)
 
     def comparisons(self) -> list[tuple[str, str, str, str]]:
         titles = {arm.kind: arm.title for arm in self.record.arms}

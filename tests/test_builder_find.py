@@ -371,3 +371,12 @@ def test_other_names_are_found_as_titles_are() -> None:
     assert json.loads(re.search(r"^tags: (.*)$", page, re.M)[1]) == real_catalogue().patterns["sequence-level"].aliases
     settings = (ROOT / "mkdocs.yml").read_text("utf-8")
     assert re.search(r"title: \{boost: 1000\.0\}.*tags: \{boost: 1000\.0\}", settings, re.S)
+
+
+def test_relations_say_the_same_from_both_ends() -> None:
+    patterns = real_catalogue().patterns
+    told = {(slug, other.slug): other.relation for slug, pattern in patterns.items() for other in pattern.related}
+    reverse = {**find.REVERSED, **{b: a for a, b in find.REVERSED.items()}}
+    both = [pair for pair in told if pair[::-1] in told]
+    assert len(both) > 10
+    assert [pair for pair in both if told[pair[::-1]] != reverse.get(told[pair], told[pair])] == []

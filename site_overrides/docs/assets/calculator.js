@@ -56,7 +56,7 @@
       row("Serving the student, a month", dollars(one.serving)),
       row("Months", `(${dollars(one.collection * one.each)} + ${dollars(one.training)}) / ` +
         `(${dollars(bill)} − ${dollars(one.serving)}) = ${span(months)}`))
-    const titles = { price: "Price of an answer", volume: "Requests a month", serving: "Cost of serving" }
+    const titles = { price: "Cost of one request", volume: "Requests a month", serving: "Cost of serving" }
     at("dp-wrong").replaceChildren(
       ...Object.entries(titles).map(([name, title]) =>
         row(`${title} ± ${count(100 * off[name])}%`, ...bandOf(one, { [name]: off[name] }).map(span))),

@@ -45,10 +45,14 @@
   const supposed = new Map(
     [...document.querySelectorAll("[data-presupposes]")].map(text => [text.dataset.presupposes, text]))
 
-  /** What the answers mean whatever the pattern. */
-  const advised = answers => data.advice.flatMap((given, i) =>
-    Object.entries(given).every(([dimension, values]) => values.includes(answers[dimension]))
-      ? [advice[i].cloneNode(true)] : [])
+  /** What the answers mean whatever the pattern, above it those that mean it. */
+  const advised = answers => data.advice.flatMap((given, i) => {
+    if (!Object.entries(given).every(([dimension, values]) => values.includes(answers[dimension]))) return []
+    const shown = advice[i].cloneNode(true)
+    shown.firstElementChild.textContent = Object.keys(given)
+      .map(dimension => `${title(dimension)}: ${answer(dimension, answers[dimension])}`).join("; ")
+    return [shown]
+  })
 
   /** One pattern with its place; before any question is answered there is none, and nothing to explain. */
   const article = (fit, number, place, answers) => {
