@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import sys
 from datetime import date
 from pathlib import Path
@@ -73,8 +74,11 @@ def build(
     site: Annotated[Path | None, typer.Option("--site", help="Where to put the site; site/ by default.")] = None,
 ) -> None:
     """Build the site, strictly. Needs the `site` extra."""
+    site = site or root / "site"
+    if site.exists() and not (site.is_dir() and (not any(site.iterdir()) or (site / BUILT).exists())):
+        _fail(f"--site {site}: holds what no build wrote, and a build empties it; name an empty folder or a new one")
     _load(root, records)
-    _mkdocs("build", "--strict", *(["--site-dir", str(site.resolve())] if site else []), root=root, records=records)
+    _mkdocs("build", "--strict", "--site-dir", str(site.resolve()), root=root, records=records)
 
 
 @app.command()
@@ -84,6 +88,7 @@ def serve(
     address: Annotated[str, typer.Option("--address", help="Host and port.")] = "127.0.0.1:8000",
 ) -> None:
     """Show the site on this machine, with whatever is wrong, and again at every change. Needs the `site` extra."""
+    _check_free(address)
     _mkdocs("serve", "--dev-addr", address, root=root, records=records)
 
 
@@ -170,6 +175,21 @@ def _mkdocs(*arguments: str, root: Path, records: Path | None) -> None:
     if not config.exists():
         _fail(f"{config}: the file is missing; run this where mkdocs.yml is, or pass --root")
     mkdocs([*arguments, "--config-file", str(config)], standalone_mode=True)
+
+
+def _check_free(address: str) -> None:
+    """Before the pages are built, which takes a while."""
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdecimal() and int(port) < 2**16):
+        _fail(f"--address {address}: give a host and a port, as in 127.0.0.1:8000")
+    try:
+        socket.create_server((host, int(port))).close()
+    except OSError as error:
+        _fail(f"--address {address}: {error.strerror or error}; give another port, or stop what uses it")
+
+
+BUILT = "search/search_index.json"
+"""A folder that holds this holds a site, which may be built anew."""
 
 
 def _fail(message: str) -> NoReturn:

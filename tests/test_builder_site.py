@@ -6,6 +6,7 @@ import json
 import posixpath
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -18,7 +19,7 @@ import pytest
 from builder_samples import ROOT, copy_good, load, make_record, real_catalogue, real_pages
 from typer.testing import CliRunner
 
-from builder.cli import app
+from builder.cli import BUILT, app
 from builder.data import updated
 from builder.downloads import cells
 from builder.plugin import COMPILE_HINT, THEME_SCRIPT
@@ -343,6 +344,33 @@ def test_build_without_settings(tmp_path: Path) -> None:
     code, _, err = run("build", "--root", copy_good(tmp_path))
     assert code == 2
     assert "mkdocs.yml: the file is missing" in err
+
+
+def test_a_build_empties_no_folder_that_it_did_not_write(tmp_path: Path) -> None:
+    root, mine = copy_good(tmp_path / "root"), tmp_path / "mine"
+    mine.mkdir()
+    (mine / "notes.txt").write_text("mine", "utf-8")
+    for folder in (mine, root, mine / "notes.txt"):
+        code, _, err = run("build", "--root", root, "--site", folder)
+        assert code == 2 and "a build empties it" in err
+    assert (mine / "notes.txt").read_text("utf-8") == "mine" and (root / "patterns").exists()
+    (mine / "search").mkdir()
+    (mine / BUILT).write_text("{}", "utf-8")
+    code, _, err = run("build", "--root", root, "--site", mine)
+    assert "mkdocs.yml: the file is missing" in err
+
+
+@pytest.mark.parametrize("address", ["8000", "localhost", "127.0.0.1:99999", "127.0.0.1:x", "nowhere.invalid:8000"])
+def test_an_address_that_cannot_be_served_is_told_before_anything_is_built(address: str, tmp_path: Path) -> None:
+    code, _, err = run("serve", "--root", tmp_path, "--address", address)
+    assert code == 2 and err.startswith(f"--address {address}: ") and "Traceback" not in err
+
+
+def test_a_port_in_use_is_told(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, _, err = run("serve", "--root", tmp_path, "--address", f"127.0.0.1:{port}")
+    assert code == 2 and "give another port" in err
 
 
 @pytest.mark.parametrize("kind", ["pattern", "term", "vocabulary", "references"])
