@@ -521,6 +521,17 @@ def test_the_pattern_that_fits_better_comes_first(case):
     last = next(fit for fit in claude if fit.pattern == "response-based")
     assert last.speaks_against == ["teacher access (text_only)"]
     assert not any(fit.pattern == "response-based" and fit.speaks_against for fit in local)
+    for fits in (local, claude):
+        assert [fit.place for fit in fits] == sorted(fit.place for fit in fits) and fits[0].place == 1
+
+
+def test_that_no_pattern_fits_is_said(case):
+    given = {"task_shape": "simple", "gold_labels": "plentiful", "teacher_access": "none"}
+    found = report(case(given=given), STAGES)
+    assert all(fit.speaks_against for fit in found.fits)
+    console = Console(file=io.StringIO(), width=100, emoji=False, markup=False, highlight=False, soft_wrap=True)
+    show(found, criteria.dimensions(), console)
+    assert "No pattern fits" in console.file.getvalue() and "Which pattern" not in console.file.getvalue()
 
 
 def test_a_reason_to_use_that_does_not_hold_is_no_reason_against(case):

@@ -110,6 +110,7 @@ class Fit(Strict):
     speaks_for: list[str]
     speaks_against: list[str]
     open: list[str] = Field(description="not measured, or nothing that the pattern's page weighs")
+    place: int = Field(default=0, description="its place, from 1 on; patterns that nothing tells apart share one")
 
 
 class Report(Strict):

@@ -123,10 +123,12 @@ def rank(catalogue: dict[str, Pattern], measured: dict[str, Measured], known: di
                 open=said[Decision.UNSURE],
             )
         )
-    return sorted(fits, key=lambda fit: (*_place(fit), fit.pattern))
+    fits.sort(key=lambda fit: (*_order(fit), fit.pattern))
+    orders = [_order(fit) for fit in fits]
+    return [fit.model_copy(update={"place": orders.index(order) + 1}) for fit, order in zip(fits, orders, strict=True)]
 
 
-def _place(fit: Fit) -> tuple[float, ...]:
+def _order(fit: Fit) -> tuple[float, ...]:
     """What decides a pattern's place; a page that weighs more has no advantage by it."""
     weighed = len(fit.speaks_for) + len(fit.speaks_against) + len(fit.open)
     return len(fit.speaks_against), -len(fit.speaks_for) / max(weighed, 1), steps(fit.pattern)

@@ -36,10 +36,12 @@ def show(report: Report, known: dict[str, Dimension], console: Console) -> None:
         for decision, title, body in rows:
             console.print(Text.assemble(_word(decision), "  ", (title, "bold")), soft_wrap=False)
             console.print(Padding(body, (0, 0, 1, 2)), soft_wrap=False)
-    console.print(Text("Which pattern fits better", "bold"), soft_wrap=False)
-    for place, fit in enumerate(report.fits, 1):
-        if place <= FITS or fit.pattern == report.pattern:
-            console.print(_fit(place, fit, fit.pattern == report.pattern), soft_wrap=False)
+    none = all(fit.speaks_against for fit in report.fits)
+    title = "No pattern fits; those with the fewest reasons against them" if none else "Which pattern fits better"
+    console.print(Text(title, "bold"), soft_wrap=False)
+    for number, fit in enumerate(report.fits, 1):
+        if number <= FITS or fit.pattern == report.pattern:
+            console.print(_fit(fit, fit.pattern == report.pattern), soft_wrap=False)
     console.print(Text.assemble("in all   ", _word(report.decision)))
 
 
@@ -75,10 +77,10 @@ def _with_source(lines: list[Text], source: str, mend: str) -> Group:
     return Group(*lines)
 
 
-def _fit(place: int, fit: Fit, own: bool) -> Text:
+def _fit(fit: Fit, own: bool) -> Text:
     reasons = [("for", fit.speaks_for), ("against", fit.speaks_against), ("open", fit.open)]
     said = "; ".join(f"{word} {', '.join(names)}" for word, names in reasons if names)
-    return Text.assemble(f"{place}. ", (fit.title, "bold"), " (this one)" if own else "", f": {said}")
+    return Text.assemble(f"{fit.place}. ", (fit.title, "bold"), " (this one)" if own else "", f": {said}")
 
 
 def _word(decision: Decision | None) -> Text:
