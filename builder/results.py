@@ -21,7 +21,7 @@ from implementations.figures import (
     slice_title,
     times,
 )
-from implementations.record import ArmKind, Comparison, Member
+from implementations.record import ArmKind, Comparison, Estimate, Member
 from implementations.registry import RECIPES
 
 from . import figures
@@ -111,7 +111,7 @@ class Results:
         """Of a cascade: the points between it and either tier alone, each with the ends of its interval."""
         pairs = (("teacher", self.teacher), ("student", ArmKind.STUDENT_DISTILLED))
         found = [(who, self.compared(ArmKind.CASCADE, kind)) for who, kind in pairs]
-        return [(f"against the {who} alone", figures.interval(c.difference, "points")) for who, c in found if c]
+        return [(f"against the {who} alone", _bare_points(c.difference)) for who, c in found if c]
 
     @property
     def passed_on(self) -> list[tuple[str, str]]:
@@ -263,6 +263,12 @@ class Results:
             ("Packages", ", ".join(f"{name} {version}" for name, version in r.packages.items())),
             ("Commit", r.commit or "not recorded"),
         ]
+
+
+def _bare_points(difference: Estimate) -> tuple[str, str, str]:
+    """Points without their unit, and the ends of their interval."""
+    middle, low, high = (text.removesuffix(" points") for text in figures.interval(difference, "points"))
+    return middle, low, high
 
 
 def _member(member: Member) -> str:
