@@ -265,6 +265,10 @@ def _options(
         ),
         _no_device(device),
         (logs_format != "auto" and not logs, "--logs-format goes with --logs; leave it out"),
+        (
+            pattern == "production-logs" and prompts and not logs,
+            "--prompts without --logs: production-logs learns from a log; give --logs, or take sequence-level",
+        ),
         ((price_input is None) != (price_output is None), "--price-input and --price-output go together; give both"),
     ):
         if wrong:
