@@ -329,11 +329,14 @@ def run(options: Options) -> None:
     """Run a pattern: ask the teacher, train the student and its control, measure, report."""
     options = replace(options, device=_one_gpu(options.device))
     _quiet()
-    _load_libraries()
-    from .run import execute
-
     try:
-        folder, measured = _fetching(lambda: execute(options, console))
+        with _installed():
+            from .ahead import look
+        ready = _fetching(lambda: look(options))
+        _load_libraries()
+        from .run import execute
+
+        folder, measured = _fetching(lambda: execute(options, console, ready))
     except KeyboardInterrupt:
         console.print("interrupted; the same command goes on where this one stopped")
         raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -436,12 +439,14 @@ def check(
         from .checks.report import report as weigh
         from .checks.show import show
         from .criteria import dimensions
-        from .tasks.user_prompts import read
+        from .own_prompts import check_script, read_rows
+    items = read_rows(prompts)
+    check_script(prompts, items)
     case = Case(
         pattern=pattern,
         teacher=teacher,
         prompts=prompts,
-        items=read(prompts),
+        items=items,
         given=dict(g.split("=", 1) for g in given or ()),
         production=production,
         run=finished,

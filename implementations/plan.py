@@ -25,6 +25,7 @@ from .teachers.open import leaves_machine, must_stay, notes, open_remote
 from .teachers.spending import fits_a_job
 from .teachers.teacher import Answer, Busy, Dropped, Kind, Rejected, RemoteTeacher, Request
 from .teachers.wire import estimated_tokens
+from .workdir import prepare
 
 SAMPLE = 8  # prompts whose tokens the platform is asked to count; the rest are taken to be like them
 
@@ -133,6 +134,7 @@ def plan(options: Options, console: Console) -> None:
 
 def _redacted(requests: list[Request], options: Options) -> list[Request]:
     """``requests`` as the run sends them to a platform, and as the ledger knows them."""
+    prepare(options.workdir)
     with privacy.Redactor(options.workdir / "redacted.sqlite") as redactor:
         return [replace(request, prompt=redactor.redact(request.prompt)) for request in requests]
 

@@ -21,6 +21,7 @@ from transformers import AutoConfig
 
 from . import privacy
 from . import record as records
+from .ahead import Ready, look
 from .errors import InputError, disk_errors
 from .evaluation import environment, serving
 from .evaluation.cascade import measure as measure_cascade
@@ -30,7 +31,7 @@ from .progress import Stages
 from .recipes.arms import STUDENT_LAYERS, Outcome, Setup
 from .record import ArmKind, Model, Record, Serving, Stage, link, write_atomic
 from .registry import ENGINE, RECIPES, TASKS, Signal
-from .settings import Plan, make_plan, make_task, recipe_of
+from .settings import Plan, recipe_of
 from .tasks.task import Item, Task
 from .teachers import committee, embedded, encoder, resnet, starts
 from .teachers.answered import AnsweredTeacher
@@ -45,15 +46,15 @@ from .workspace import Workspace
 SMOKE_LAYERS = "2"
 
 
-def execute(options: Options, console: Console) -> tuple[Path, Record]:
+def execute(options: Options, console: Console, ready: Ready | None = None) -> tuple[Path, Record]:
     """Run, and write the run's folder: record.json, items.jsonl, and a link to the student.
 
-    Interrupted anywhere and called again it goes on where it was. Raises InputError.
+    ``ready`` is what was looked at already. Interrupted anywhere and called again it goes on where it was. Raises
+    InputError.
     """
     stages = Stages(console)
     dtype = _check_device(options.device)
-    task = make_task(options)
-    plan = make_plan(options, task)
+    task, plan = ready or look(options)
     code, commit = records.code_sha256(options.pattern, task=task.name), environment.commit()
     engine = records.files_sha256(ENGINE)
     with Workspace(options.workdir, engine, stages, options.device, options.spending, options.processes) as work:
