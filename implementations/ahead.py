@@ -7,6 +7,7 @@ from typing import NamedTuple
 from .options import Options
 from .settings import Plan, make_plan, make_task
 from .tasks.task import Task
+from .teachers import named
 from .teachers.open import check_remote, open_remote
 from .workdir import lock
 
@@ -21,6 +22,7 @@ class Ready(NamedTuple):
 def look(options: Options) -> Ready:
     """Task and settings of the run. Raises InputError where it could not begin, or not end well."""
     task = make_task(options)
+    named.check(options, task)
     plan = make_plan(options, task)
     if not options.logs and not options.answered:  # else nobody is asked
         for spec in options.teachers:

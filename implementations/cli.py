@@ -439,9 +439,12 @@ def check(
         from .checks.report import report as weigh
         from .checks.show import show
         from .criteria import dimensions
-        from .own_prompts import check_script, read_rows
+        from .own_prompts import Rows, check_script, read_rows
+        from .teachers.named import teacher_problems
     items = read_rows(prompts)
     check_script(prompts, items)
+    if problems := teacher_problems([teacher], assistant, Rows(prompts.name, items)):
+        raise InputError("\n".join(problems))
     case = Case(
         pattern=pattern,
         teacher=teacher,

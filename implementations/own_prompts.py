@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from .errors import InputError
 from .figures import percent
@@ -13,6 +14,13 @@ from .tasks.task import Item
 from .tasks.user_prompts import read
 
 LEAST_LATIN = 0.5  # of the letters of the references: with fewer that ROUGE-L reads, no score says anything
+
+
+class Rows(NamedTuple):
+    """As much of a task as is known where there may be too few rows to be one."""
+
+    title: str
+    items: list[Item]
 
 
 def read_rows(path: Path) -> list[Item]:

@@ -18,6 +18,7 @@ from .record import RECORDS, Record, load_all
 from .registry import RECIPES
 from .settings import make_plan, make_task
 from .tasks.task import Item, Task
+from .teachers import named
 from .teachers.answered import AnsweredTeacher
 from .teachers.budget import Budget
 from .teachers.ledger import Ledger
@@ -115,6 +116,7 @@ async def _count(teacher: RemoteTeacher, asked: list[Request], here: bool) -> in
 def plan(options: Options, console: Console) -> None:
     """Print what the run will ask, cost and take, and what may be done with it. Raises InputError."""
     task = make_task(options)
+    named.check(options, task)
     if options.logs:
         _plan_logs(options, task, console)
         return

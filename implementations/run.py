@@ -33,17 +33,16 @@ from .record import ArmKind, Model, Record, Serving, Stage, link, write_atomic
 from .registry import ENGINE, RECIPES, TASKS, Signal
 from .settings import Plan, recipe_of
 from .tasks.task import Item, Task
-from .teachers import committee, embedded, encoder, resnet, starts
+from .teachers import committee, embedded, encoder, starts
 from .teachers.answered import AnsweredTeacher
 from .teachers.local import EXPECTED, check_folder, load
+from .teachers.named import SMOKE_LAYERS, check_reads
 from .teachers.open import check_remote, leaves_machine, notes, open_remote
 from .teachers.teacher import RemoteTeacher, Teacher
-from .transfer.classifier import labels_in, layers_of, reads_images
+from .transfer.classifier import labels_in, layers_of
 from .transfer.device import compute_dtype, pick_device
 from .transfer.job import shared_vocabulary
 from .workspace import Workspace
-
-SMOKE_LAYERS = "2"
 
 
 def execute(options: Options, console: Console, ready: Ready | None = None) -> tuple[Path, Record]:
@@ -186,7 +185,7 @@ def _teachers(options: Options, work: Workspace, task: Task) -> list[Teacher]:
 def _teacher(spec: str, work: Workspace, task: Task) -> Teacher:
     """The model that answers: the embedded one, ``local:PATH``, a start (see starts.py), or one behind a platform."""
     platform, _, model = spec.partition(":")
-    _check_reads("--teacher", spec, task)
+    check_reads("--teacher", spec, task)
     if platform != "local":
         return open_remote(spec)
     if starts.classifies(model):
@@ -194,19 +193,6 @@ def _teacher(spec: str, work: Workspace, task: Task) -> Teacher:
     if not model:
         return work.model(embedded.unpack(work.root, work.stages), embedded.NAME)
     return work.model(_check_model(Path(model), "--teacher local:"), Path(model).resolve().name)
-
-
-def _check_reads(option: str, spec: str, task: Task) -> None:
-    """Raise InputError where ``spec`` names a model of text and the prompts of ``task`` are images, or the reverse."""
-    found = starts.named(spec)
-    images = found[0] is resnet if found else reads_images(Path(spec.removeprefix("local:")))
-    if images != starts.has_images(task):
-        reads, has = ("images", "text") if images else ("text", "images")
-        platform = "local:" if option == "--teacher" else ""
-        raise InputError(
-            f"{option} {spec}: it reads {reads}, and the prompts of {task.title} are {has}; give {option} "
-            f"{platform}{starts.start_of(task).SPEC}, or the folder of a classifier of {has}"
-        )
 
 
 def _classifier(spec: str, option: str, work: Workspace, task: Task) -> tuple[Path, str]:
@@ -269,7 +255,7 @@ def _student(options: Options, work: Workspace, task: Task, base: Path | None, b
         default = start.SMOKE_LAYERS if options.smoke else start.LAYERS
     spec = options.student or default
     if not spec.isdigit():
-        _check_reads("--student", spec, task)
+        check_reads("--student", spec, task)
     if starts.classifies(spec):
         return _classifier(spec, "--student ", work, task)
     if not spec.isdigit():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from implementations import cli
 from implementations import record as records
 from implementations.errors import InputError
 from implementations.evaluation import report as written
+from implementations.options import Options
+from implementations.teachers import named
 from implementations.workdir import lock
 
 
@@ -122,3 +125,86 @@ def test_a_report_that_cannot_be_written_suggests_no_workdir(error, mend, tmp_pa
     with pytest.raises(InputError) as said:
         written.write(tmp_path)
     assert str(said.value).endswith(mend)
+
+
+def model(folder: Path, **config: object) -> Path:
+    """A folder that looks like a model."""
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"architectures": ["LlamaForCausalLM"], **config}))
+    for name in ("tokenizer_config.json", "model.safetensors"):
+        (folder / name).write_text("{}")
+    return folder
+
+
+MODELS = [
+    (("--teacher", "local:nosuch"), "--teacher local: nosuch: no such folder; give a folder with config.json"),
+    (("--student", "nosuch"), "--student nosuch: no such folder; give a folder with config.json"),
+    (("--student", "0"), "--student: a student of 0 layers cannot be cut from 30; ask for 1 to 30"),
+    (("--student", "99"), "--student: a student of 99 layers cannot be cut from 30; ask for 1 to 30"),
+    (("--student", "-3"), "--student -3: give a whole number of layers, or the folder of a model"),
+    (("--student", "10.5"), "--student 10.5: give a whole number of layers, or the folder of a model"),
+    (("--student", "²"), "--student ²: give a whole number of layers, or the folder of a model"),
+    (("--student", "bare"), "--student bare: no model (config.json, tokenizer_config.json, *.safetensors missing)"),
+    (("--teacher", "local:broken"), "--teacher local: broken: config.json is no JSON object; give a folder"),
+    (("--teacher", "local:four"), "--student: a student of 10 layers cannot be cut from 4; ask for 1 to 4"),
+    (("--teacher", "local:four", "--student", "5"), "--student: a student of 5 layers cannot be cut from 4"),
+    (("--student", "encoder"), "Clinical note summarization (synthetic notes): its answers are no labels"),
+    (("--student", "encoder:7"), "Clinical note summarization (synthetic notes): its answers are no labels"),
+    (("--teacher", "local:resnet"), "--teacher local:resnet: it reads images, and the prompts of"),
+    (("--teacher", "local:nosuch", "--student", "nosuch"), "--teacher local: nosuch: no such folder"),
+]
+
+
+@pytest.mark.parametrize("command", [("run",), ("plan",), ("launch", "--on", "vertex", "--dry-run")])
+@pytest.mark.parametrize(("given", "message"), MODELS)
+def test_models_that_cannot_be_had(command, given, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "mine")
+    monkeypatch.setenv("GOOGLE_CLOUD_STORAGE_BUCKET", "bucket")
+    (tmp_path / "bare").mkdir()
+    (model(tmp_path / "broken") / "config.json").write_text("[]")
+    model(tmp_path / "four", num_hidden_layers=4)
+    assert message in refused(monkeypatch, capsys, command[0], "sequence-level", *command[1:], *given)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("--teacher", "local:nosuch"), "--teacher local: nosuch: no such folder"),
+        (("--teacher", "claude:x", "--assistant", "nosuch"), "--assistant nosuch: no such folder"),
+        (("--teacher", "local:resnet"), "--teacher local:resnet: it reads images, and the prompts of notes.jsonl are"),
+    ],
+)
+def test_models_that_check_cannot_have(given, message, tmp_path, monkeypatch, capsys):
+    prompts = write(tmp_path / "notes.jsonl")
+    assert message in refused(monkeypatch, capsys, "check", "response-based", "--prompts", prompts, *given)
+
+
+class Digits:
+    """Enough of --task digits: its data need not be there."""
+
+    title, images, labels = "Images of digits", True, ("0", "1")
+
+
+def test_images_need_a_model_of_images():
+    given = {field.name: None for field in dataclasses.fields(Options)}
+    given |= {"pattern": "response-based", "others": (), "logs": ()}
+    for teacher, student in (("local", None), ("claude:x", None), ("local:resnet", "encoder"), ("local:resnet", "9")):
+        with pytest.raises(InputError, match=r"it reads text, and the prompts of Im|of 9 layers .* ask for 8 or 14"):
+            named.check(Options(**given | {"teacher": teacher, "student": student}), Digits())
+    for student in (None, "8", "14", "20", "resnet:8"):
+        named.check(Options(**given | {"teacher": "local:resnet", "student": student}), Digits())
+    with pytest.raises(InputError, match="on-policy teaches models that write"):
+        named.check(Options(**given | {"teacher": "local:resnet", "pattern": "on-policy"}), Digits())
+
+
+def test_what_is_said_without_torch_is_what_is_said_with_it():
+    from implementations.teachers import embedded, local
+    from implementations.transfer import classifier
+
+    assert named.EXPECTED == local.EXPECTED and named.IMAGES == classifier.PROCESSOR
+    assert embedded.NAME in embedded.gguf().name  # whose header is read next
+    import gguf
+
+    fields = gguf.GGUFReader(embedded.gguf()).fields
+    keys = {"num_hidden_layers": "llama.block_count", "max_position_embeddings": "llama.context_length"}
+    assert {name: int(fields[key].contents()) for name, key in keys.items()} == named.EMBEDDED
