@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import os
 import re
 import shlex
@@ -27,7 +28,7 @@ from rich.table import Table
 from . import record as records
 from .delivery import PRECISIONS, Precision, Target
 from .errors import InputError, ModelMissing, choose, disk_errors
-from .figures import faster, metric_title, number, percent, share
+from .figures import faster, many, metric_title, number, percent, share
 from .options import Launch, Machine, Options
 from .progress import Stages, download
 from .registry import DEFAULT_TASK, LAUNCHERS, LOG_FORMATS, PLATFORMS, RECIPES, TASKS, Signal, cell
@@ -84,6 +85,16 @@ ASKED, LOGGED, PAYBACK, AGAIN = (
     {"rich_help_panel": panel}
     for panel in ("A teacher behind a platform", "A teacher's logs", "Payback", "Repeating, recording, and where")
 )
+
+
+def _finite(context: typer.Context, parameter: typer.CallbackParam, given: float | None) -> float | None:
+    """``given`` where it is a number that can be counted with: `inf` and `nan` are none, and pass every limit."""
+    if given is not None and not math.isfinite(given):
+        raise InputError(f"{parameter.opts[0]} {given}: give a finite number, or leave it out")
+    return given
+
+
+AMOUNT = {"min": 0, "callback": _finite}
 FLAG, NUMBER, USD, PATH, TEXT = ({"metavar": word} for word in ("", "N", "USD", "PATH", "TEXT"))
 
 Pattern = Annotated[str, typer.Argument(help="A pattern of `distill list`.")]
@@ -167,7 +178,10 @@ LogsFormat = Annotated[str, typer.Option(help=f"auto, {', '.join(LOG_FORMATS)}."
 BudgetUsd = Annotated[
     float | None,
     typer.Option(
-        min=0, help="US dollars to spend with a teacher in --workdir, in all. (default: no limit)", **USD, **ASKED
+        **AMOUNT,
+        help="US dollars to spend with a teacher in --workdir, in all. (default: no limit)",
+        **USD,
+        **ASKED,
     ),
 ]
 Concurrency = Annotated[int, typer.Option(min=1, max=256, help="Requests under way at once.", **NUMBER, **ASKED)]
@@ -175,6 +189,7 @@ RequestsPerSecond = Annotated[
     float | None,
     typer.Option(
         min=0.01,
+        callback=_finite,
         help="Requests sent a second, at most; batch jobs go whole. (default: what --concurrency lets go)",
         **NUMBER,
         **ASKED,
@@ -190,9 +205,10 @@ Batch = Annotated[
     ),
 ]
 PriceInput = Annotated[
-    float | None, typer.Option(min=0, help="Of a million tokens read, if no price is known.", **USD, **ASKED)
+    float | None,
+    typer.Option(**AMOUNT, help="Of a million tokens read, if no price is known.", **USD, **ASKED),
 ]
-PriceOutput = Annotated[float | None, typer.Option(min=0, help="Of a million tokens written.", **USD, **ASKED)]
+PriceOutput = Annotated[float | None, typer.Option(**AMOUNT, help="Of a million tokens written.", **USD, **ASKED)]
 Answered = Annotated[list[str], typer.Option(hidden=True)]  # Options.answered, for a run that was launched
 
 
@@ -398,16 +414,19 @@ def check(
     price_input: PriceInput = None,
     price_output: PriceOutput = None,
     gpu_hour_usd: Annotated[
-        float | None, typer.Option(min=0, help="What an hour of training costs.", **USD, **PAYBACK)
+        float | None, typer.Option(**AMOUNT, help="What an hour of training costs.", **USD, **PAYBACK)
     ] = None,
     gpu_hours: Annotated[
-        float | None, typer.Option(min=0, help="How many of them training takes.", **NUMBER, **PAYBACK)
+        float | None,
+        typer.Option(**AMOUNT, help="How many of them training takes.", **NUMBER, **PAYBACK),
     ] = None,
     serving_usd: Annotated[
-        float | None, typer.Option(min=0, help="What serving the student costs a month.", **USD, **PAYBACK)
+        float | None,
+        typer.Option(**AMOUNT, help="What serving the student costs a month.", **USD, **PAYBACK),
     ] = None,
     payback_months: Annotated[
-        float, typer.Option(min=0, help="In how many months it must have paid back.", **NUMBER, **PAYBACK)
+        float,
+        typer.Option(**AMOUNT, help="In how many months it must have paid back.", **NUMBER, **PAYBACK),
     ] = 12,
     allow_cloud: AllowCloud = False,
     redact: Redact = False,
@@ -666,7 +685,9 @@ def _agreements(agreements: list[Agreement]) -> None:
     """How far each reader's model is from the student."""
     table = Table("read again by", *(a.reader for a in agreements))
     table.add_row("chat template", *("same" for _ in agreements))
-    table.add_row("tokens", *(f"same in {a.prompts} prompts" if a.prompts else "not compared" for a in agreements))
+    table.add_row(
+        "tokens", *(f"same in {many(a.prompts, 'prompt')}" if a.prompts else "not compared" for a in agreements)
+    )
     table.add_row("top-5 logprobs, largest", *(f"{number(a.largest)} nats" for a in agreements))
     table.add_row("top-5 logprobs, mean", *(f"{number(a.mean)} nats" for a in agreements))
     table.add_row("allowed, largest", *(f"{number(a.tolerance)} nats" for a in agreements))

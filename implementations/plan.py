@@ -12,7 +12,7 @@ from rich.table import Table
 
 from . import privacy
 from .errors import InputError
-from .figures import count, dollars, seconds
+from .figures import count, dollars, many, seconds
 from .options import Options
 from .record import RECORDS, Record, load_all
 from .registry import RECIPES
@@ -45,6 +45,7 @@ class Estimate:
     usd: float | None
     most: float | None
     batch_usd: float | None
+    reach: int | None  # how many requests --budget-usd lets through, known ones included; None where it lets all
 
 
 def requests_of(options: Options, task: Task) -> list[Request]:
@@ -74,6 +75,9 @@ def estimate(teacher: RemoteTeacher, requests: list[Request], ledger: Ledger | N
     price = options.spending.price(teacher)
     budget = Budget(price, None, 0.0)
     one = Answer("", Kind.COMPLETE, prompt_tokens // max(1, len(asked)), completion_tokens // max(1, len(asked)))
+    batch = options.spending.in_jobs(teacher, len(asked))
+    spent = 0.0 if ledger is None else ledger.spent(teacher.identity)  # one without answers is falsy
+    reach = _reach(asked, options.spending.budget_usd, spent, budget, budget.cost(one, batch), batch)
     return Estimate(
         requests=len(requests),
         known=len(known),
@@ -84,7 +88,23 @@ def estimate(teacher: RemoteTeacher, requests: list[Request], ledger: Ledger | N
         usd=len(asked) * budget.cost(one) if price else None,
         most=sum(budget.most(r) for r in asked) if price else None,
         batch_usd=len(asked) * budget.cost(one, batch=True) if price and fits_a_job(teacher, len(asked)) else None,
+        reach=None if reach is None else len(known) + reach,
     )
+
+
+def _reach(
+    asked: list[Request], limit: float | None, spent: float, budget: Budget, each: float, batch: bool
+) -> int | None:
+    """How many of ``asked`` fit into ``limit``, where ``spent`` is gone and each costs about ``each``; None for all.
+
+    A request goes as long as the most that it can cost is left, as the run counts it; that is taken from a mean.
+    """
+    if limit is None or not asked:
+        return None
+    most = sum(budget.most(request, batch) for request in asked) / len(asked)
+    left = limit - spent - most
+    fit = len(asked) if each == 0 and left >= 0 else 0 if left < 0 else int(left / each) + 1
+    return None if fit >= len(asked) else fit
 
 
 async def _count(teacher: RemoteTeacher, asked: list[Request], here: bool) -> int:
@@ -128,6 +148,7 @@ def plan(options: Options, console: Console) -> None:
             _plan_local(options.pattern, task, requests, console)
             continue
         teacher = open_remote(spec)
+        options.spending.check(teacher)
         sent = _redacted(requests, options) if options.redact else requests
         console.print(_table(teacher, estimate(teacher, sent, ledger, options), options))
         for line in _notes(teacher, requests, options):
@@ -158,9 +179,15 @@ def _table(teacher: RemoteTeacher, e: Estimate, options: Options) -> Table:
         if e.batch_usd is not None:
             table.add_row("as batch jobs", f"{money(e.batch_usd)}, within a day ({'chosen' if chosen else '--batch'})")
     limit = options.spending.budget_usd
-    table.add_row("budget", "none; set one with --budget-usd" if limit is None else money(limit))
+    table.add_row("budget", "none; set one with --budget-usd" if limit is None else _budget(limit, e))
     table.add_row("time", _time(e, None if chosen else options.spending.requests_per_second))
     return table
+
+
+def _budget(limit: float, e: Estimate) -> str:
+    """The limit, and where it ends the run."""
+    ends = "" if e.reach is None else f"; it ends the run after about {count(e.reach)} of {many(e.requests, 'request')}"
+    return money(limit) + ends
 
 
 def _time(e: Estimate, per_second: float | None) -> str:
@@ -182,12 +209,13 @@ def _notes(teacher: RemoteTeacher, requests: list[Request], options: Options) ->
     lines = []
     price = options.spending.price(teacher)
     if price is not None:
-        lines.append(f"price    {price.source} ({price.date})" + (f": {price.note}" if price.note else ""))
+        source = f"{price.source} ({price.date})" if price.source else "--price-input and --price-output"
+        lines.append(f"price    {source}" + (f": {price.note}" if price.note else ""))
         if warning := price.warning(datetime.now(UTC).date()):
             lines.append(f"warning  {warning}")
     if leaves_machine(teacher):
         what = privacy.summary(request.prompt for request in requests)
-        lines.append(f"leaves   {count(len(requests))} prompts leave this machine; in them: {what}")
+        lines.append(f"leaves   {many(len(requests), 'prompt')} leave this machine; in them: {what}")
         if must_stay(options, teacher):
             lines.append(
                 "         your prompts count as sensitive: the run needs --allow-cloud"
@@ -215,7 +243,7 @@ def _plan_logs(options: Options, task: Task, console: Console) -> None:
 
 def _plan_local(pattern: str, task: Task, requests: list[Request], console: Console) -> None:
     """A local teacher costs time alone, and only a record tells how much."""
-    console.print(f"{count(len(requests))} prompts, answered on this machine: nothing leaves it and nothing is paid")
+    console.print(f"{many(len(requests), 'prompt')}, answered on this machine: nothing leaves it and nothing is paid")
     for record in load_all(RECORDS).values():
         if (record.pattern, record.platform, record.task.name) == (pattern, "local", task.name):
             console.print(_took(record))

@@ -13,8 +13,11 @@ from implementations import cli
 from implementations import record as records
 from implementations.errors import InputError
 from implementations.evaluation import report as written
+from implementations.figures import many
 from implementations.options import Options
 from implementations.teachers import named
+from implementations.teachers.ledger import Ledger
+from implementations.teachers.open import open_remote
 from implementations.workdir import lock
 
 
@@ -208,3 +211,62 @@ def test_what_is_said_without_torch_is_what_is_said_with_it():
     fields = gguf.GGUFReader(embedded.gguf()).fields
     keys = {"num_hidden_layers": "llama.block_count", "max_position_embeddings": "llama.context_length"}
     assert {name: int(fields[key].contents()) for name, key in keys.items()} == named.EMBEDDED
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e999"])
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("plan", "--price-input"),
+        ("plan", "--price-output"),
+        ("run", "--budget-usd"),
+        ("run", "--requests-per-second"),
+        ("check", "--gpu-hours"),
+        ("check", "--gpu-hour-usd"),
+        ("check", "--serving-usd"),
+        ("check", "--payback-months"),
+    ],
+)
+def test_numbers_are_finite(command, option, value, tmp_path, monkeypatch, capsys):
+    prompts = write(tmp_path / "notes.jsonl")
+    said = refused(monkeypatch, capsys, command, "sequence-level", "--prompts", prompts, f"{option}={value}")
+    assert said.startswith(f"{option} {float(value)}: give a finite number") or f"'{option}'" in said  # or below 0
+
+
+@pytest.fixture
+def planned(tmp_path, monkeypatch, capsys):
+    """What a plan says with a teacher behind a platform, in one line."""
+    monkeypatch.setenv("OPENAI_API_KEY", "x")
+    prompts = write(tmp_path / "notes.jsonl")
+
+    def plan(*given: object, teacher: str = "langchain:openai:gpt-4.1-mini") -> str:
+        command = ("plan", "sequence-level", "--prompts", prompts, "--teacher", teacher, "--workdir", tmp_path / "work")
+        assert distill(monkeypatch, *command, *given) == 0, capsys.readouterr().err
+        return " ".join(capsys.readouterr().out.split())
+
+    return plan
+
+
+def test_a_plan_says_where_the_budget_ends_the_run(planned, tmp_path):
+    own = ("--price-input", 0, "--price-output", 10_000, "--max-new-tokens", 100)  # a dollar for an answer
+    assert "$0; it ends the run after about 0 of 15 requests" in planned(*own, "--budget-usd", 0).replace("$0.00", "$0")
+    assert "it ends the run after about 4 of 15 requests" in planned(*own, "--budget-usd", 4.5)
+    assert "ends the run" not in planned(*own, "--budget-usd", 15)
+    assert "ends the run" not in planned("--price-input", 0, "--price-output", 0, "--budget-usd", 0)
+    with Ledger(tmp_path / "work" / "ledger.sqlite") as ledger:
+        teacher = open_remote("langchain:openai:gpt-4.1-mini")
+        ledger.write(teacher.identity, [("elsewhere", 2.0)], [])
+    assert "it ends the run after about 2 of 15 requests" in planned(*own, "--budget-usd", 4.5)
+    assert "price --price-input and --price-output" in planned(*own) and "None" not in planned(*own)
+
+
+def test_a_plan_refuses_a_budget_that_cannot_be_counted(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("OPENAI_API_KEY", "x")
+    command = ("plan", "sequence-level", "--teacher", "langchain:openai:nobody-knows", "--budget-usd", 5)
+    assert "--budget-usd: the price of langchain:openai:nobody-knows is not known" in refused(
+        monkeypatch, capsys, *command, "--workdir", tmp_path / "work"
+    )
+
+
+def test_one_prompt_is_no_prompts():
+    assert (many(1, "prompt"), many(0, "prompt"), many(1200, "prompt")) == ("1 prompt", "0 prompts", "1,200 prompts")
