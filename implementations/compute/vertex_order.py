@@ -118,7 +118,8 @@ def _output(given: str | None) -> str:
     bucket = os.environ.get(BUCKET, "").removeprefix("gs://").rstrip("/")
     output = given or (f"gs://{bucket}/{FOLDER}" if bucket else "")
     if not re.fullmatch(OUTPUT, output):
-        raise InputError(f"--output: give a folder in Cloud Storage, gs://BUCKET/FOLDER, or set {BUCKET}")
+        wrong = f"--output {given}" if given else f"{BUCKET}={bucket}, and no --output" if bucket else "--output"
+        raise InputError(f"{wrong}: give a folder in Cloud Storage, gs://BUCKET/FOLDER, or set {BUCKET} to a bucket")
     return output.rstrip("/")
 
 
