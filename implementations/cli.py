@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from . import record as records
-from .delivery import PRECISIONS, Precision, Target
+from .delivery import PRECISIONS, Precision, Target, check_finished
 from .errors import InputError, ModelMissing, choose, disk_errors
 from .figures import faster, many, metric_title, number, percent, share
 from .options import Launch, Machine, Options
@@ -339,6 +339,16 @@ def _with_options(command: Callable[..., None]) -> Callable[..., None]:
     return read
 
 
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Say that it was interrupted; typer alone would end without a word."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print("interrupted")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
 @app.command()
 @_with_options
 def run(options: Options) -> None:
@@ -377,6 +387,7 @@ def _finished(options: Options, folder: Path, measured: records.Record) -> None:
 
 @app.command()
 @_with_options
+@_interruptible()
 def plan(options: Options) -> None:
     """What `run` with the same options would ask, cost and take. Counts tokens with the platform; spends nothing."""
     _quiet()
@@ -386,6 +397,7 @@ def plan(options: Options) -> None:
 
 
 @app.command()
+@_interruptible()
 def check(
     pattern: Annotated[str, typer.Argument(help="A pattern of the catalogue, with a recipe or without.")],
     prompts: Annotated[Path, typer.Option(help='Your own: JSON lines of {"id", "prompt", "reference"?}.', **PATH)],
@@ -602,6 +614,7 @@ def _installed() -> Iterator[None]:
 
 
 @app.command()
+@_interruptible()
 def report(run: Annotated[Path, typer.Argument(help="A run's folder under runs/.")]) -> None:
     """Render the report of a run again."""
     from .evaluation.report import write
@@ -623,6 +636,7 @@ def _one_of(option: str, names: type[Name]) -> Callable[[str], Name]:
 
 
 @app.command()
+@_interruptible()
 def export(
     run: Annotated[Path, typer.Argument(help="A finished run's folder under runs/.")],
     to: Annotated[
@@ -659,6 +673,7 @@ def export(
     ):
         if wrong:
             raise InputError(message)
+    check_finished(run)
     _quiet()
     stages = Stages(console)
     with _installed():
@@ -696,6 +711,7 @@ def _agreements(agreements: list[Agreement]) -> None:
 
 
 @app.command()
+@_interruptible()
 def copy(
     pattern: Pattern,
     dest: Annotated[Path, typer.Argument(help="A folder that does not exist yet, or is empty.")],

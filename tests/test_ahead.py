@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from commands import distill
 
-from implementations import cli
+from implementations import cli, own_prompts, settings
 from implementations import record as records
+from implementations.delivery import copy as copying
 from implementations.errors import InputError
 from implementations.evaluation import report as written
 from implementations.figures import many
@@ -270,3 +273,67 @@ def test_a_plan_refuses_a_budget_that_cannot_be_counted(tmp_path, monkeypatch, c
 
 def test_one_prompt_is_no_prompts():
     assert (many(1, "prompt"), many(0, "prompt"), many(1200, "prompt")) == ("1 prompt", "0 prompts", "1,200 prompts")
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ({"gold": 0}, '0 rows with a "reference", at least 8 are needed'),
+        ({"free": 0}, '0 rows without a "reference", at least 8 are needed'),
+        ({"gold": 7}, '7 rows with a "reference", at least 8 are needed'),
+        ({}, None),
+    ],
+)
+def test_check_refuses_the_rows_that_a_run_refuses(rows, said, tmp_path, monkeypatch, capsys):
+    prompts = write(tmp_path / "notes.jsonl", **rows)
+    command = ("sequence-level", "--prompts", prompts)
+    status = distill(monkeypatch, "check", *command, "--json")
+    found = json.loads(capsys.readouterr().out)
+    refusals = [check for check in found["checks"] if check["name"] == "rows"]
+    if said is None:
+        assert not refusals
+        return
+    assert status == cli.EXIT_NO_GO == 1 and found["decision"] == "no-go"
+    assert [check["what"] for check in refusals] == [f"{prompts}: {said}"]
+    assert f"{prompts}: {said}; {refusals[0]['mend']}" == refused(monkeypatch, capsys, "plan", *command)
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_an_interrupt_while_torch_is_loaded(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cli, "_load_libraries", interrupt)
+    assert distill(monkeypatch, "run", "sequence-level", "--workdir", tmp_path / "work") == 130
+    assert capsys.readouterr().err == "interrupted; the same command goes on where this one stopped\n"
+
+
+@pytest.mark.parametrize("command", ["check", "plan", "export", "report", "copy"])
+def test_an_interrupt_is_one_line(command, tmp_path, monkeypatch, capsys):
+    for name in ("read_rows", "readable"):
+        monkeypatch.setattr(own_prompts, name, interrupt)
+    monkeypatch.setattr(settings, "readable", interrupt)
+    monkeypatch.setattr(written, "write", interrupt)
+    monkeypatch.setattr(copying, "copy", interrupt)
+    monkeypatch.setattr(cli, "check_finished", interrupt)
+    (tmp_path / "record.json").touch()
+    prompts = write(tmp_path / "notes.jsonl")
+    arguments = {
+        "check": ("sequence-level", "--prompts", prompts),
+        "plan": ("sequence-level", "--prompts", prompts),
+        "export": (tmp_path, "--to", "gguf"),
+        "report": (tmp_path,),
+        "copy": ("sequence-level", tmp_path / "copy", "--platform", "local"),
+    }
+    assert distill(monkeypatch, command, *arguments[command]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_no_run_to_export_is_said_without_torch(tmp_path):
+    script = (
+        "import sys\nfrom implementations import cli\nsys.argv = ['distill', 'export', 'nosuch', '--to', 'gguf']\n"
+        "try:\n    cli.main()\nexcept SystemExit as stop:\n    assert stop.code == 2\n"
+        "assert not {'torch', 'transformers'} & set(sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=records.ROOT)
+    assert run.returncode == 0 and "nosuch: no finished run (record.json, items.jsonl, student missing)" in run.stderr
