@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from .errors import InputError
-from .figures import percent
+from .figures import count, percent
 from .tasks.task import Item
-from .tasks.user_prompts import read
+from .tasks.user_prompts import SHOWN, read
 
 LEAST_LATIN = 0.5  # of the letters of the references: with fewer that ROUGE-L reads, no score says anything
 
@@ -76,3 +76,19 @@ def check_script(path: Path, items: Iterable[Item]) -> None:
             "scored by ROUGE-L on these and on digits: every score would be near zero, of every model; give "
             "references in Latin script, whole texts or labels"
         )
+
+
+def too_long(path: Path, items: Sequence[Item], tokens: Callable[[Item], int], most: int) -> list[str]:
+    """The rows of ``path`` whose ``tokens``, with those of the answer, are more than the ``most`` that a model takes.
+
+    ``items`` are all of its rows, in order.
+    """
+    text = path.read_text("utf-8-sig")
+    numbers = [number for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    found = [(number, item.id, n) for number, item in zip(numbers, items, strict=True) if (n := tokens(item)) > most]
+    lines = [
+        f"{path}:{number}: {name!r} has {count(n)} tokens with its answer, and the model takes {count(most)}; shorten "
+        "it, or give a smaller --max-new-tokens"
+        for number, name, n in found[:SHOWN]
+    ]
+    return lines + [f"… and {len(found) - SHOWN} more"] * (len(found) > SHOWN)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.table import Table
 
-from . import privacy
+from . import own_prompts, privacy
 from .errors import InputError
 from .figures import count, dollars, many, seconds
 from .options import Options
@@ -140,6 +140,8 @@ def plan(options: Options, console: Console) -> None:
     if options.logs:
         _plan_logs(options, task, console)
         return
+    for line in _too_long(options, task):
+        console.print(f"warning  {line}")
     requests = requests_of(options, task)
     path = options.workdir / "ledger.sqlite"
     ledger = Ledger(path) if path.exists() else None
@@ -153,6 +155,20 @@ def plan(options: Options, console: Console) -> None:
         console.print(_table(teacher, estimate(teacher, sent, ledger, options), options))
         for line in _notes(teacher, requests, options):
             console.print(line)
+
+
+def _too_long(options: Options, task: Task) -> list[str]:
+    """The user's own rows that the models on this machine seem to have no room for; a run counts, and refuses them."""
+    most = named.context(options, task)
+    if not options.prompts or most is None:
+        return []
+
+    def estimated(item: Item) -> int:
+        request = Request(task.instruction, item.prompt, task.max_new_tokens)
+        return estimated_tokens(request) + request.max_new_tokens
+
+    lines = own_prompts.too_long(options.prompts, task.items, estimated, most)
+    return [line.replace(" has ", " has about ", 1) for line in lines]
 
 
 def _redacted(requests: list[Request], options: Options) -> list[Request]:

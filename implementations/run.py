@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from safetensors import safe_open
-from transformers import AutoConfig
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
 from . import privacy
 from . import record as records
@@ -27,6 +27,7 @@ from .evaluation import environment, serving
 from .evaluation.cascade import measure as measure_cascade
 from .evaluation.measure import Added, Scoreboard, verdict
 from .options import Options
+from .own_prompts import too_long
 from .progress import Stages
 from .recipes.arms import STUDENT_LAYERS, Outcome, Setup
 from .record import ArmKind, Model, Record, Serving, Stage, link, write_atomic
@@ -35,10 +36,12 @@ from .settings import Plan, recipe_of
 from .tasks.task import Item, Task
 from .teachers import committee, embedded, encoder, starts
 from .teachers.answered import AnsweredTeacher
+from .teachers.budget import OVERHEAD
 from .teachers.local import EXPECTED, check_folder, load
-from .teachers.named import SMOKE_LAYERS, check_reads
+from .teachers.named import SMOKE_LAYERS, check_reads, config_of, misfit
 from .teachers.open import check_remote, leaves_machine, notes, open_remote
 from .teachers.teacher import RemoteTeacher, Teacher
+from .transfer.chat import prompt_ids
 from .transfer.classifier import labels_in, layers_of
 from .transfer.device import compute_dtype, pick_device
 from .transfer.job import shared_vocabulary
@@ -86,6 +89,8 @@ def _execute(
     base, base_name = _base(options, work, task, teachers)
     start, student_name = _student(options, work, task, base, base_name)
     _check_fit(options.pattern, start, base)
+    if options.prompts and not options.logs:
+        _check_lengths(options, task, {start, *(teacher.folder for teacher in teachers if teacher.folder)})
     described = {
         "pattern": options.pattern,
         "code": code,
@@ -277,18 +282,32 @@ def _kept(name: str, layers: int) -> str:
 
 def _check_fit(pattern: str, start: Path, base: Path | None) -> None:
     """Raise InputError where a student in ``start`` cannot learn what ``base`` gives: before anything is spent."""
-    recipe = RECIPES[pattern]
-    if recipe.writes and (encoder.kind(start) or (base and encoder.kind(base))):
-        raise InputError(f"{pattern} teaches models that write, and an encoder does not; take response-based for it")
-    if base is None or recipe.needs is Signal.TEXT:
+    if why := misfit(pattern, bool(encoder.kind(start)), bool(base and encoder.kind(base))):
+        raise InputError(why)
+    if base is None or RECIPES[pattern].needs is Signal.TEXT:
         return
-    if bool(encoder.kind(start)) != bool(encoder.kind(base)):
-        raise InputError(
-            f"{pattern} compares what teacher and student hold likely: labels, or tokens. One of them classifies and "
-            "the other writes; give two of a kind, as --teacher local:encoder, or take sequence-level"
-        )
     if not encoder.kind(start):
         shared_vocabulary(start, base)
+
+
+def _check_lengths(options: Options, task: Task, folders: set[Path]) -> None:
+    """Raise InputError where the user's own rows are longer than a model in ``folders`` takes.
+
+    A classifier cuts them. No tokenizer makes more tokens of a text than it has bytes, so that few are counted.
+    """
+    for folder in folders:
+        most = (config_of(folder) or {}).get("max_position_embeddings")
+        if encoder.kind(folder) or not isinstance(most, int):
+            continue
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+        def tokens(item: Item, tokenizer: PreTrainedTokenizerBase = tokenizer, most: int = most) -> int:
+            bytes_ = len((task.instruction + item.prompt).encode()) + OVERHEAD
+            short = bytes_ + task.max_new_tokens <= most
+            return 0 if short else len(prompt_ids(tokenizer, task.instruction, item.prompt)) + task.max_new_tokens
+
+        if lines := too_long(options.prompts, task.items, tokens, most):
+            raise InputError("\n".join(lines))
 
 
 def _check_model(path: Path, option: str) -> Path:

@@ -18,6 +18,7 @@ from implementations.errors import InputError
 from implementations.evaluation import report as written
 from implementations.figures import many
 from implementations.options import Options
+from implementations.tasks.task import Item
 from implementations.teachers import named
 from implementations.teachers.ledger import Ledger
 from implementations.teachers.open import open_remote
@@ -337,3 +338,26 @@ def test_no_run_to_export_is_said_without_torch(tmp_path):
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=records.ROOT)
     assert run.returncode == 0 and "nosuch: no finished run (record.json, items.jsonl, student missing)" in run.stderr
+
+
+def test_a_plan_warns_of_prompts_that_are_too_long(planned, tmp_path):
+    """By the model on this machine, where the teacher is elsewhere by that which the student is cut from."""
+    prompts = tmp_path / "notes.jsonl"
+    long = [{"id": "long", "prompt": "x" * 4 * 8100}, {"id": "longer", "prompt": "x" * 4 * 8200}]
+    prompts.write_text(prompts.read_text() + "\n" + "".join(json.dumps(row) + "\n" for row in long))
+    model(tmp_path / "four", num_hidden_layers=4, max_position_embeddings=8150)
+    line = f"{prompts}:27: 'longer' has about 8,336 tokens with its answer, and the model takes 8,192; shorten it, or"
+    shown = planned()
+    assert f"warning {line}" in shown and ":26:" in shown  # 8,100 and 8, and 128 for the answer
+    assert ":26:" not in planned("--max-new-tokens", 84) and ":27:" in planned("--max-new-tokens", 84)
+    assert "takes 8,150" in planned("--student", "2", teacher="local:four")
+    assert "takes 8,150" in planned("--student", "four")
+
+
+def test_two_of_a_kind(tmp_path):
+    given = {field.name: None for field in dataclasses.fields(Options)}
+    given |= {"pattern": "response-based", "teacher": "local", "others": (), "logs": (), "student": "encoder"}
+    labels = own_prompts.Rows("labels", [Item(str(i), "x", "ab"[i % 2]) for i in range(8)])
+    with pytest.raises(InputError, match="give two of a kind"):
+        named.check(Options(**given), labels)
+    named.check(Options(**given | {"pattern": "sequence-level"}), labels)

@@ -58,8 +58,22 @@ def _student_problems(options: Options, task: Task) -> Iterator[str]:
         yield f"--student {spec}: give a whole number of layers, or the folder of a model"
     else:
         yield from _model_problems(spec, "--student", task)
-    if RECIPES[options.pattern].writes and (_classifies(base) or starts.classifies(spec)):
-        yield f"{options.pattern} teaches models that write, and an encoder does not; take response-based for it"
+    classifies = _classifies(base) if spec.isdecimal() else starts.classifies(spec)
+    if why := misfit(options.pattern, classifies, _classifies(base)):
+        yield why
+
+
+def misfit(pattern: str, student: bool, base: bool) -> str:
+    """Why ``pattern`` is not for a student and a base of which it is said whether they classify; else nothing."""
+    recipe = RECIPES[pattern]
+    if recipe.writes and (student or base):
+        return f"{pattern} teaches models that write, and an encoder does not; take response-based for it"
+    if recipe.needs is not Signal.TEXT and student != base:
+        return (
+            f"{pattern} compares what teacher and student hold likely: labels, or tokens. One of them classifies and "
+            "the other writes; give two of a kind, as --teacher local:encoder, or take sequence-level"
+        )
+    return ""
 
 
 def _model_problems(spec: str, option: str, task: Task) -> Iterator[str]:
