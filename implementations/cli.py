@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import os
 import re
 import shlex
@@ -25,9 +26,9 @@ from rich.console import Console
 from rich.table import Table
 
 from . import record as records
-from .delivery import PRECISIONS, Precision, Target
+from .delivery import PRECISIONS, Precision, Target, check_finished
 from .errors import InputError, ModelMissing, choose, disk_errors
-from .figures import faster, metric_title, number, percent, share
+from .figures import faster, many, metric_title, number, percent, share
 from .options import Launch, Machine, Options
 from .progress import Stages, download
 from .registry import DEFAULT_TASK, LAUNCHERS, LOG_FORMATS, PLATFORMS, RECIPES, TASKS, Signal, cell
@@ -84,6 +85,16 @@ ASKED, LOGGED, PAYBACK, AGAIN = (
     {"rich_help_panel": panel}
     for panel in ("A teacher behind a platform", "A teacher's logs", "Payback", "Repeating, recording, and where")
 )
+
+
+def _finite(context: typer.Context, parameter: typer.CallbackParam, given: float | None) -> float | None:
+    """``given`` where it is a number that can be counted with: `inf` and `nan` are none, and pass every limit."""
+    if given is not None and not math.isfinite(given):
+        raise InputError(f"{parameter.opts[0]} {given}: give a finite number, or leave it out")
+    return given
+
+
+AMOUNT = {"min": 0, "callback": _finite}
 FLAG, NUMBER, USD, PATH, TEXT = ({"metavar": word} for word in ("", "N", "USD", "PATH", "TEXT"))
 
 Pattern = Annotated[str, typer.Argument(help="A pattern of `distill list`.")]
@@ -167,7 +178,10 @@ LogsFormat = Annotated[str, typer.Option(help=f"auto, {', '.join(LOG_FORMATS)}."
 BudgetUsd = Annotated[
     float | None,
     typer.Option(
-        min=0, help="US dollars to spend with a teacher in --workdir, in all. (default: no limit)", **USD, **ASKED
+        **AMOUNT,
+        help="US dollars to spend with a teacher in --workdir, in all. (default: no limit)",
+        **USD,
+        **ASKED,
     ),
 ]
 Concurrency = Annotated[int, typer.Option(min=1, max=256, help="Requests under way at once.", **NUMBER, **ASKED)]
@@ -175,6 +189,7 @@ RequestsPerSecond = Annotated[
     float | None,
     typer.Option(
         min=0.01,
+        callback=_finite,
         help="Requests sent a second, at most; batch jobs go whole. (default: what --concurrency lets go)",
         **NUMBER,
         **ASKED,
@@ -190,9 +205,10 @@ Batch = Annotated[
     ),
 ]
 PriceInput = Annotated[
-    float | None, typer.Option(min=0, help="Of a million tokens read, if no price is known.", **USD, **ASKED)
+    float | None,
+    typer.Option(**AMOUNT, help="Of a million tokens read, if no price is known.", **USD, **ASKED),
 ]
-PriceOutput = Annotated[float | None, typer.Option(min=0, help="Of a million tokens written.", **USD, **ASKED)]
+PriceOutput = Annotated[float | None, typer.Option(**AMOUNT, help="Of a million tokens written.", **USD, **ASKED)]
 Answered = Annotated[list[str], typer.Option(hidden=True)]  # Options.answered, for a run that was launched
 
 
@@ -265,6 +281,10 @@ def _options(
         ),
         _no_device(device),
         (logs_format != "auto" and not logs, "--logs-format goes with --logs; leave it out"),
+        (
+            pattern == "production-logs" and prompts and not logs,
+            "--prompts without --logs: production-logs learns from a log; give --logs, or take sequence-level",
+        ),
         ((price_input is None) != (price_output is None), "--price-input and --price-output go together; give both"),
     ):
         if wrong:
@@ -319,17 +339,30 @@ def _with_options(command: Callable[..., None]) -> Callable[..., None]:
     return read
 
 
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Say that it was interrupted; typer alone would end without a word."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print("interrupted")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
 @app.command()
 @_with_options
 def run(options: Options) -> None:
     """Run a pattern: ask the teacher, train the student and its control, measure, report."""
     options = replace(options, device=_one_gpu(options.device))
     _quiet()
-    _load_libraries()
-    from .run import execute
-
     try:
-        folder, measured = _fetching(lambda: execute(options, console))
+        with _installed():
+            from .ahead import look
+        ready = _fetching(lambda: look(options))
+        _load_libraries()
+        from .run import execute
+
+        folder, measured = _fetching(lambda: execute(options, console, ready))
     except KeyboardInterrupt:
         console.print("interrupted; the same command goes on where this one stopped")
         raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -354,6 +387,7 @@ def _finished(options: Options, folder: Path, measured: records.Record) -> None:
 
 @app.command()
 @_with_options
+@_interruptible()
 def plan(options: Options) -> None:
     """What `run` with the same options would ask, cost and take. Counts tokens with the platform; spends nothing."""
     _quiet()
@@ -363,6 +397,7 @@ def plan(options: Options) -> None:
 
 
 @app.command()
+@_interruptible()
 def check(
     pattern: Annotated[str, typer.Argument(help="A pattern of the catalogue, with a recipe or without.")],
     prompts: Annotated[Path, typer.Option(help='Your own: JSON lines of {"id", "prompt", "reference"?}.', **PATH)],
@@ -391,16 +426,19 @@ def check(
     price_input: PriceInput = None,
     price_output: PriceOutput = None,
     gpu_hour_usd: Annotated[
-        float | None, typer.Option(min=0, help="What an hour of training costs.", **USD, **PAYBACK)
+        float | None, typer.Option(**AMOUNT, help="What an hour of training costs.", **USD, **PAYBACK)
     ] = None,
     gpu_hours: Annotated[
-        float | None, typer.Option(min=0, help="How many of them training takes.", **NUMBER, **PAYBACK)
+        float | None,
+        typer.Option(**AMOUNT, help="How many of them training takes.", **NUMBER, **PAYBACK),
     ] = None,
     serving_usd: Annotated[
-        float | None, typer.Option(min=0, help="What serving the student costs a month.", **USD, **PAYBACK)
+        float | None,
+        typer.Option(**AMOUNT, help="What serving the student costs a month.", **USD, **PAYBACK),
     ] = None,
     payback_months: Annotated[
-        float, typer.Option(min=0, help="In how many months it must have paid back.", **NUMBER, **PAYBACK)
+        float,
+        typer.Option(**AMOUNT, help="In how many months it must have paid back.", **NUMBER, **PAYBACK),
     ] = 12,
     allow_cloud: AllowCloud = False,
     redact: Redact = False,
@@ -432,12 +470,17 @@ def check(
         from .checks.report import report as weigh
         from .checks.show import show
         from .criteria import dimensions
-        from .tasks.user_prompts import read
+        from .own_prompts import Rows, check_script, read_rows
+        from .teachers.named import teacher_problems
+    items = read_rows(prompts)
+    check_script(prompts, items)
+    if problems := teacher_problems([teacher], assistant, Rows(prompts.name, items)):
+        raise InputError("\n".join(problems))
     case = Case(
         pattern=pattern,
         teacher=teacher,
         prompts=prompts,
-        items=read(prompts),
+        items=items,
         given=dict(g.split("=", 1) for g in given or ()),
         production=production,
         run=finished,
@@ -571,6 +614,7 @@ def _installed() -> Iterator[None]:
 
 
 @app.command()
+@_interruptible()
 def report(run: Annotated[Path, typer.Argument(help="A run's folder under runs/.")]) -> None:
     """Render the report of a run again."""
     from .evaluation.report import write
@@ -592,6 +636,7 @@ def _one_of(option: str, names: type[Name]) -> Callable[[str], Name]:
 
 
 @app.command()
+@_interruptible()
 def export(
     run: Annotated[Path, typer.Argument(help="A finished run's folder under runs/.")],
     to: Annotated[
@@ -628,6 +673,7 @@ def export(
     ):
         if wrong:
             raise InputError(message)
+    check_finished(run)
     _quiet()
     stages = Stages(console)
     with _installed():
@@ -654,7 +700,9 @@ def _agreements(agreements: list[Agreement]) -> None:
     """How far each reader's model is from the student."""
     table = Table("read again by", *(a.reader for a in agreements))
     table.add_row("chat template", *("same" for _ in agreements))
-    table.add_row("tokens", *(f"same in {a.prompts} prompts" if a.prompts else "not compared" for a in agreements))
+    table.add_row(
+        "tokens", *(f"same in {many(a.prompts, 'prompt')}" if a.prompts else "not compared" for a in agreements)
+    )
     table.add_row("top-5 logprobs, largest", *(f"{number(a.largest)} nats" for a in agreements))
     table.add_row("top-5 logprobs, mean", *(f"{number(a.mean)} nats" for a in agreements))
     table.add_row("allowed, largest", *(f"{number(a.tolerance)} nats" for a in agreements))
@@ -663,6 +711,7 @@ def _agreements(agreements: list[Agreement]) -> None:
 
 
 @app.command()
+@_interruptible()
 def copy(
     pattern: Pattern,
     dest: Annotated[Path, typer.Argument(help="A folder that does not exist yet, or is empty.")],

@@ -33,33 +33,43 @@ def choose(given: str, known: Collection[str]) -> str:
 
 
 @contextmanager
-def disk_errors(where: Path, option: str = "--workdir") -> Iterator[None]:
+def disk_errors(where: Path, option: str | None = "--workdir") -> Iterator[None]:
     """Turn a full or read-only disk under ``where`` into an InputError that says what to do.
 
-    ``option`` is what the user may give for another place.
+    ``option`` is what the user may give for another place, None where that is nothing.
     """
     try:
         yield
     except InputError:
         raise
     except Exception as error:  # torch and safetensors wrap the system's error in their own types
-        if _is_full(error):
-            kept = ": every answer in the ledger and the last whole checkpoint are kept" * (option == "--workdir")
-            raise InputError(
-                f"{where}: the disk is full; free some space (or give {option} on another disk) and run the same "
-                f"command again{kept}"
-            ) from error
+        if is_full(error):
+            raise full_disk(where, option) from error
         if (
             isinstance(error, PermissionError | NotADirectoryError | FileExistsError)
             or getattr(error, "errno", None) == errno.EROFS
+            or _cannot_be_made(where, error)
         ):
-            raise InputError(
-                f"{where}: cannot be written ({error.strerror}); give {option} a folder you own"
-            ) from error
+            mend = f"give {option} a folder you own" if option else "make it writable, or copy it elsewhere"
+            raise InputError(f"{where}: cannot be written ({error.strerror}); {mend}") from error
         raise
 
 
-def _is_full(error: BaseException) -> bool:
+def full_disk(where: Path, option: str | None = "--workdir") -> InputError:
+    """What to say where the disk under ``where`` is full."""
+    kept = ": every answer in the ledger and the last whole checkpoint are kept" * (option == "--workdir")
+    other = f" (or give {option} on another disk)" if option else ""
+    return InputError(f"{where}: the disk is full; free some space{other} and run the same command again{kept}")
+
+
+def _cannot_be_made(where: Path, error: Exception) -> bool:
+    """Whether ``where`` or a folder above it is what is missing, as in /proc, where no folder can be made."""
+    missing = error.filename if isinstance(error, FileNotFoundError) else None
+    return missing is not None and where.is_relative_to(missing)
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether ``error`` says, in whatever words, that the disk is full."""
     if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
         return True
     text = str(error).lower()

@@ -80,6 +80,11 @@ def mib(value: float) -> str:
     return f"{significant(value / 1024, 3)} GiB" if value >= 1024 else f"{significant(value, 3)} MiB"
 
 
+def many(n: int, what: str) -> str:
+    """1 prompt, 1,200 prompts."""
+    return f"{count(n)} {what}{'s' if n != 1 else ''}"
+
+
 def count(value: float) -> str:
     for word, scale in (("billion", 1e9), ("million", 1e6)):
         if value >= scale:

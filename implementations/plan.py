@@ -10,14 +10,15 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.table import Table
 
-from . import privacy
+from . import own_prompts, privacy
 from .errors import InputError
-from .figures import count, dollars, seconds
+from .figures import count, dollars, many, seconds
 from .options import Options
 from .record import RECORDS, Record, load_all
 from .registry import RECIPES
 from .settings import make_plan, make_task
 from .tasks.task import Item, Task
+from .teachers import named
 from .teachers.answered import AnsweredTeacher
 from .teachers.budget import Budget
 from .teachers.ledger import Ledger
@@ -25,6 +26,7 @@ from .teachers.open import leaves_machine, must_stay, notes, open_remote
 from .teachers.spending import fits_a_job
 from .teachers.teacher import Answer, Busy, Dropped, Kind, Rejected, RemoteTeacher, Request
 from .teachers.wire import estimated_tokens
+from .workdir import prepare
 
 SAMPLE = 8  # prompts whose tokens the platform is asked to count; the rest are taken to be like them
 
@@ -43,6 +45,7 @@ class Estimate:
     usd: float | None
     most: float | None
     batch_usd: float | None
+    reach: int | None  # how many requests --budget-usd lets through, known ones included; None where it lets all
 
 
 def requests_of(options: Options, task: Task) -> list[Request]:
@@ -72,6 +75,9 @@ def estimate(teacher: RemoteTeacher, requests: list[Request], ledger: Ledger | N
     price = options.spending.price(teacher)
     budget = Budget(price, None, 0.0)
     one = Answer("", Kind.COMPLETE, prompt_tokens // max(1, len(asked)), completion_tokens // max(1, len(asked)))
+    batch = options.spending.in_jobs(teacher, len(asked))
+    spent = 0.0 if ledger is None else ledger.spent(teacher.identity)  # one without answers is falsy
+    reach = _reach(asked, options.spending.budget_usd, spent, budget, budget.cost(one, batch), batch)
     return Estimate(
         requests=len(requests),
         known=len(known),
@@ -82,7 +88,23 @@ def estimate(teacher: RemoteTeacher, requests: list[Request], ledger: Ledger | N
         usd=len(asked) * budget.cost(one) if price else None,
         most=sum(budget.most(r) for r in asked) if price else None,
         batch_usd=len(asked) * budget.cost(one, batch=True) if price and fits_a_job(teacher, len(asked)) else None,
+        reach=None if reach is None else len(known) + reach,
     )
+
+
+def _reach(
+    asked: list[Request], limit: float | None, spent: float, budget: Budget, each: float, batch: bool
+) -> int | None:
+    """How many of ``asked`` fit into ``limit``, where ``spent`` is gone and each costs about ``each``; None for all.
+
+    A request goes as long as the most that it can cost is left, as the run counts it; that is taken from a mean.
+    """
+    if limit is None or not asked:
+        return None
+    most = sum(budget.most(request, batch) for request in asked) / len(asked)
+    left = limit - spent - most
+    fit = len(asked) if each == 0 and left >= 0 else 0 if left < 0 else int(left / each) + 1
+    return None if fit >= len(asked) else fit
 
 
 async def _count(teacher: RemoteTeacher, asked: list[Request], here: bool) -> int:
@@ -114,9 +136,12 @@ async def _count(teacher: RemoteTeacher, asked: list[Request], here: bool) -> in
 def plan(options: Options, console: Console) -> None:
     """Print what the run will ask, cost and take, and what may be done with it. Raises InputError."""
     task = make_task(options)
+    named.check(options, task)
     if options.logs:
         _plan_logs(options, task, console)
         return
+    for line in _too_long(options, task):
+        console.print(f"warning  {line}")
     requests = requests_of(options, task)
     path = options.workdir / "ledger.sqlite"
     ledger = Ledger(path) if path.exists() else None
@@ -125,14 +150,30 @@ def plan(options: Options, console: Console) -> None:
             _plan_local(options.pattern, task, requests, console)
             continue
         teacher = open_remote(spec)
+        options.spending.check(teacher)
         sent = _redacted(requests, options) if options.redact else requests
         console.print(_table(teacher, estimate(teacher, sent, ledger, options), options))
         for line in _notes(teacher, requests, options):
             console.print(line)
 
 
+def _too_long(options: Options, task: Task) -> list[str]:
+    """The user's own rows that the models on this machine seem to have no room for; a run counts, and refuses them."""
+    most = named.context(options, task)
+    if not options.prompts or most is None:
+        return []
+
+    def estimated(item: Item) -> int:
+        request = Request(task.instruction, item.prompt, task.max_new_tokens)
+        return estimated_tokens(request) + request.max_new_tokens
+
+    lines = own_prompts.too_long(options.prompts, task.items, estimated, most)
+    return [line.replace(" has ", " has about ", 1) for line in lines]
+
+
 def _redacted(requests: list[Request], options: Options) -> list[Request]:
     """``requests`` as the run sends them to a platform, and as the ledger knows them."""
+    prepare(options.workdir)
     with privacy.Redactor(options.workdir / "redacted.sqlite") as redactor:
         return [replace(request, prompt=redactor.redact(request.prompt)) for request in requests]
 
@@ -154,9 +195,15 @@ def _table(teacher: RemoteTeacher, e: Estimate, options: Options) -> Table:
         if e.batch_usd is not None:
             table.add_row("as batch jobs", f"{money(e.batch_usd)}, within a day ({'chosen' if chosen else '--batch'})")
     limit = options.spending.budget_usd
-    table.add_row("budget", "none; set one with --budget-usd" if limit is None else money(limit))
+    table.add_row("budget", "none; set one with --budget-usd" if limit is None else _budget(limit, e))
     table.add_row("time", _time(e, None if chosen else options.spending.requests_per_second))
     return table
+
+
+def _budget(limit: float, e: Estimate) -> str:
+    """The limit, and where it ends the run."""
+    ends = "" if e.reach is None else f"; it ends the run after about {count(e.reach)} of {many(e.requests, 'request')}"
+    return money(limit) + ends
 
 
 def _time(e: Estimate, per_second: float | None) -> str:
@@ -178,12 +225,13 @@ def _notes(teacher: RemoteTeacher, requests: list[Request], options: Options) ->
     lines = []
     price = options.spending.price(teacher)
     if price is not None:
-        lines.append(f"price    {price.source} ({price.date})" + (f": {price.note}" if price.note else ""))
+        source = f"{price.source} ({price.date})" if price.source else "--price-input and --price-output"
+        lines.append(f"price    {source}" + (f": {price.note}" if price.note else ""))
         if warning := price.warning(datetime.now(UTC).date()):
             lines.append(f"warning  {warning}")
     if leaves_machine(teacher):
         what = privacy.summary(request.prompt for request in requests)
-        lines.append(f"leaves   {count(len(requests))} prompts leave this machine; in them: {what}")
+        lines.append(f"leaves   {many(len(requests), 'prompt')} leave this machine; in them: {what}")
         if must_stay(options, teacher):
             lines.append(
                 "         your prompts count as sensitive: the run needs --allow-cloud"
@@ -211,7 +259,7 @@ def _plan_logs(options: Options, task: Task, console: Console) -> None:
 
 def _plan_local(pattern: str, task: Task, requests: list[Request], console: Console) -> None:
     """A local teacher costs time alone, and only a record tells how much."""
-    console.print(f"{count(len(requests))} prompts, answered on this machine: nothing leaves it and nothing is paid")
+    console.print(f"{many(len(requests), 'prompt')}, answered on this machine: nothing leaves it and nothing is paid")
     for record in load_all(RECORDS).values():
         if (record.pattern, record.platform, record.task.name) == (pattern, "local", task.name):
             console.print(_took(record))

@@ -25,7 +25,7 @@ from typing import NamedTuple, Self
 
 from phonenumbers import Leniency, PhoneNumberMatcher
 
-from .errors import InputError, disk_errors
+from .errors import InputError, disk_errors, full_disk, is_full
 
 
 class Kind(StrEnum):
@@ -97,6 +97,8 @@ class Redactor:
                 " PRIMARY KEY (kind, number), UNIQUE (kind, value)) STRICT"
             )
         except sqlite3.DatabaseError as error:
+            if is_full(error):
+                raise full_disk(path) from error
             raise InputError(f"{path}: {error}; move the file away, or give --workdir another folder") from error
 
     def redact(self, text: str) -> str:

@@ -17,43 +17,46 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from safetensors import safe_open
-from transformers import AutoConfig
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
 from . import privacy
 from . import record as records
+from .ahead import Ready, look
 from .errors import InputError, disk_errors
 from .evaluation import environment, serving
 from .evaluation.cascade import measure as measure_cascade
 from .evaluation.measure import Added, Scoreboard, verdict
 from .options import Options
+from .own_prompts import too_long
 from .progress import Stages
 from .recipes.arms import STUDENT_LAYERS, Outcome, Setup
 from .record import ArmKind, Model, Record, Serving, Stage, link, write_atomic
 from .registry import ENGINE, RECIPES, TASKS, Signal
-from .settings import Plan, make_plan, make_task, recipe_of
+from .settings import Plan, recipe_of
 from .tasks.task import Item, Task
-from .teachers import committee, embedded, encoder, resnet, starts
+from .teachers import committee, embedded, encoder, starts
 from .teachers.answered import AnsweredTeacher
+from .teachers.budget import OVERHEAD
 from .teachers.local import EXPECTED, check_folder, load
+from .teachers.named import SMOKE_LAYERS, check_reads, config_of, misfit
 from .teachers.open import check_remote, leaves_machine, notes, open_remote
 from .teachers.teacher import RemoteTeacher, Teacher
-from .transfer.classifier import labels_in, layers_of, reads_images
+from .transfer.chat import prompt_ids
+from .transfer.classifier import labels_in, layers_of
 from .transfer.device import compute_dtype, pick_device
 from .transfer.job import shared_vocabulary
 from .workspace import Workspace
 
-SMOKE_LAYERS = "2"
 
-
-def execute(options: Options, console: Console) -> tuple[Path, Record]:
+def execute(options: Options, console: Console, ready: Ready | None = None) -> tuple[Path, Record]:
     """Run, and write the run's folder: record.json, items.jsonl, and a link to the student.
 
-    Interrupted anywhere and called again it goes on where it was. Raises InputError.
+    ``ready`` is what was looked at already. Interrupted anywhere and called again it goes on where it was. Raises
+    InputError.
     """
     stages = Stages(console)
     dtype = _check_device(options.device)
-    task = make_task(options)
-    plan = make_plan(options, task)
+    task, plan = ready or look(options)
     code, commit = records.code_sha256(options.pattern, task=task.name), environment.commit()
     engine = records.files_sha256(ENGINE)
     with Workspace(options.workdir, engine, stages, options.device, options.spending, options.processes) as work:
@@ -86,6 +89,8 @@ def _execute(
     base, base_name = _base(options, work, task, teachers)
     start, student_name = _student(options, work, task, base, base_name)
     _check_fit(options.pattern, start, base)
+    if options.prompts and not options.logs:
+        _check_lengths(options, task, {start, *(teacher.folder for teacher in teachers if teacher.folder)})
     described = {
         "pattern": options.pattern,
         "code": code,
@@ -185,7 +190,7 @@ def _teachers(options: Options, work: Workspace, task: Task) -> list[Teacher]:
 def _teacher(spec: str, work: Workspace, task: Task) -> Teacher:
     """The model that answers: the embedded one, ``local:PATH``, a start (see starts.py), or one behind a platform."""
     platform, _, model = spec.partition(":")
-    _check_reads("--teacher", spec, task)
+    check_reads("--teacher", spec, task)
     if platform != "local":
         return open_remote(spec)
     if starts.classifies(model):
@@ -193,19 +198,6 @@ def _teacher(spec: str, work: Workspace, task: Task) -> Teacher:
     if not model:
         return work.model(embedded.unpack(work.root, work.stages), embedded.NAME)
     return work.model(_check_model(Path(model), "--teacher local:"), Path(model).resolve().name)
-
-
-def _check_reads(option: str, spec: str, task: Task) -> None:
-    """Raise InputError where ``spec`` names a model of text and the prompts of ``task`` are images, or the reverse."""
-    found = starts.named(spec)
-    images = found[0] is resnet if found else reads_images(Path(spec.removeprefix("local:")))
-    if images != starts.has_images(task):
-        reads, has = ("images", "text") if images else ("text", "images")
-        platform = "local:" if option == "--teacher" else ""
-        raise InputError(
-            f"{option} {spec}: it reads {reads}, and the prompts of {task.title} are {has}; give {option} "
-            f"{platform}{starts.start_of(task).SPEC}, or the folder of a classifier of {has}"
-        )
 
 
 def _classifier(spec: str, option: str, work: Workspace, task: Task) -> tuple[Path, str]:
@@ -268,7 +260,7 @@ def _student(options: Options, work: Workspace, task: Task, base: Path | None, b
         default = start.SMOKE_LAYERS if options.smoke else start.LAYERS
     spec = options.student or default
     if not spec.isdigit():
-        _check_reads("--student", spec, task)
+        check_reads("--student", spec, task)
     if starts.classifies(spec):
         return _classifier(spec, "--student ", work, task)
     if not spec.isdigit():
@@ -290,18 +282,32 @@ def _kept(name: str, layers: int) -> str:
 
 def _check_fit(pattern: str, start: Path, base: Path | None) -> None:
     """Raise InputError where a student in ``start`` cannot learn what ``base`` gives: before anything is spent."""
-    recipe = RECIPES[pattern]
-    if recipe.writes and (encoder.kind(start) or (base and encoder.kind(base))):
-        raise InputError(f"{pattern} teaches models that write, and an encoder does not; take response-based for it")
-    if base is None or recipe.needs is Signal.TEXT:
+    if why := misfit(pattern, bool(encoder.kind(start)), bool(base and encoder.kind(base))):
+        raise InputError(why)
+    if base is None or RECIPES[pattern].needs is Signal.TEXT:
         return
-    if bool(encoder.kind(start)) != bool(encoder.kind(base)):
-        raise InputError(
-            f"{pattern} compares what teacher and student hold likely: labels, or tokens. One of them classifies and "
-            "the other writes; give two of a kind, as --teacher local:encoder, or take sequence-level"
-        )
     if not encoder.kind(start):
         shared_vocabulary(start, base)
+
+
+def _check_lengths(options: Options, task: Task, folders: set[Path]) -> None:
+    """Raise InputError where the user's own rows are longer than a model in ``folders`` takes.
+
+    A classifier cuts them. No tokenizer makes more tokens of a text than it has bytes, so that few are counted.
+    """
+    for folder in folders:
+        most = (config_of(folder) or {}).get("max_position_embeddings")
+        if encoder.kind(folder) or not isinstance(most, int):
+            continue
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+        def tokens(item: Item, tokenizer: PreTrainedTokenizerBase = tokenizer, most: int = most) -> int:
+            bytes_ = len((task.instruction + item.prompt).encode()) + OVERHEAD
+            short = bytes_ + task.max_new_tokens <= most
+            return 0 if short else len(prompt_ids(tokenizer, task.instruction, item.prompt)) + task.max_new_tokens
+
+        if lines := too_long(options.prompts, task.items, tokens, most):
+            raise InputError("\n".join(lines))
 
 
 def _check_model(path: Path, option: str) -> Path:

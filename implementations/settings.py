@@ -9,6 +9,7 @@ from types import ModuleType
 
 from .errors import InputError
 from .options import Options
+from .own_prompts import check_script, readable
 from .recipes import arms
 from .registry import RECIPES, TASKS
 from .tasks.task import Item, Sizes, Task
@@ -93,7 +94,9 @@ def make_task(options: Options) -> Task:
     elif options.prompts is None:
         task = story(options.pattern, options.task)
     else:
-        task = UserPrompts(options.prompts, options.instruction, options.max_new_tokens)
+        with readable(options.prompts):
+            task = UserPrompts(options.prompts, options.instruction, options.max_new_tokens)
+        check_script(options.prompts, task.items)
     if options.smoke:
         task.max_new_tokens = min(task.max_new_tokens, SMOKE_TOKENS)
     return task
@@ -103,7 +106,10 @@ def _from_logs(options: Options) -> Task:
     recipe = recipe_of(options)
     if not hasattr(recipe, "from_logs"):
         raise InputError(f"--logs: {options.pattern} learns from no log; take production-logs, or leave it out")
-    return recipe.from_logs(options)
+    with readable(options.prompts, options.logs):
+        task = recipe.from_logs(options)
+    check_script(options.prompts, [*task.gold, *task.heldout])
+    return task
 
 
 def story(pattern: str, task: str | None = None) -> Task:

@@ -12,12 +12,10 @@ had, and two runs that share a step share its result.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import IO
 
 from transformers import AutoTokenizer
 
@@ -38,6 +36,7 @@ from .transfer.config import Processes, TrainConfig
 from .transfer.device import compute_dtype, pick_device
 from .transfer.job import Job
 from .transfer.signals import cache_key
+from .workdir import lock
 
 Pairs = list[tuple[str, str]]  # (prompt, answer)
 
@@ -59,10 +58,7 @@ class Workspace:
         processes: Processes | None = None,
     ):
         self.root, self.code, self.stages, self.device, self.processes = root, code, stages, device, processes
-        with disk_errors(root):
-            root.mkdir(parents=True, exist_ok=True)
-            (root / ".gitignore").write_text("*\n")  # runs hold prompts: never committed by accident
-        self._lock = _lock(root / "lock")
+        self._lock = lock(root)
         self.ledger = Ledger(root / "ledger.sqlite")
         self.collector = Collector(self.ledger, spending, lambda text: stages.console.print(text, style="yellow"))
         self.redactor: Redactor | None = None  # where there is one, no prompt reaches a platform without it
@@ -187,15 +183,3 @@ class Workspace:
         made = f"{self.identity(folder)}:{self.code[:12]}"  # other code may phrase the prompts or decode otherwise
         answers = ClassifierTeacher if kind(folder) == "classifier" else LocalTeacher
         return answers(folder, name, self.device, identity=made)
-
-
-def _lock(path: Path) -> IO[str]:
-    """Hold ``path`` until this process ends, however it ends: two runs would write the same files."""
-    file = path.open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise InputError(
-            f"{path.parent}: another run is at work here; wait for it, or give another --workdir"
-        ) from None
-    return file

@@ -87,6 +87,7 @@ def test_a_plain_folder(precision, run, tiny, tmp_path, monkeypatch, capsys):
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "x", dtype="auto")
     assert str(model.dtype).endswith({"f32": "float32", "bf16": "bfloat16", "f16": "float16"}[precision])
     measured = json.loads((tmp_path / "x/export.json").read_text())
+    assert len({(tmp_path / "x" / name).stat().st_mode for name in measured["sha256"]}) == 1  # as the umask has it
     for name, digest in measured["sha256"].items():
         assert hashlib.sha256((tmp_path / "x" / name).read_bytes()).hexdigest() == digest
     assert {"README.md", "model.safetensors", "tokenizer.json", "chat_template.jinja", "generation_config.json"} <= set(

@@ -52,7 +52,8 @@ def test_the_processes_find_code_and_files_from_any_folder(tmp_path, monkeypatch
 
 def test_dry_run_says_what_would_start_them(monkeypatch, capsys):
     assert distill(monkeypatch, *COMMAND, "--dry-run") == 0
-    assert capsys.readouterr().out.strip().endswith("torch.distributed.run --standalone --nproc_per_node 2")
+    program = "-m implementations.transfer.processes JOB.json 2 cpu"
+    assert capsys.readouterr().out.strip().endswith(f"torch.distributed.run --standalone --nproc_per_node 2 {program}")
 
 
 @pytest.mark.parametrize(

@@ -346,7 +346,9 @@ def test_a_dry_run_prints_the_request_and_sends_nothing(serve, tiny, own, tmp_pa
     command += ("--output", "gs://distillation/here/", "--service-account", "me@proj.iam.gserviceaccount.com")
     assert distill(monkeypatch, *command, "--dry-run") == 0
     assert not machines.server.calls
-    printed = json.loads(capsys.readouterr().out)
+    shown = capsys.readouterr()
+    assert "as it stands, the launch will be refused: your prompts would leave this machine" in shown.err
+    printed = json.loads(shown.out)
     spec = printed["jobSpec"]
     machine = {"machineType": "a2-highgpu-1g", "acceleratorType": "NVIDIA_TESLA_A100", "acceleratorCount": 1}
     assert spec["workerPoolSpecs"][0]["machineSpec"] == machine and spec["scheduling"] == {"strategy": "SPOT"}
@@ -410,7 +412,7 @@ def test_the_encoder_is_no_folder_and_its_package_goes_along(serve, tmp_path, mo
         (("--role", "x"), "--on vertex has no use for --role; leave that out"),
         (("--redact",), "--on vertex has no use for --redact; leave that out"),
         (("--device", "cpu"), "--on vertex has no use for --device; leave that out"),
-        (("--output", "s3://a/b"), "--output: give a folder in Cloud Storage, gs://BUCKET/FOLDER"),
+        (("--output", "s3://a/b"), "--output s3://a/b: give a folder in Cloud Storage, gs://BUCKET/FOLDER"),
         (("--accelerator", "H100"), "--accelerator H100: choose one of: NVIDIA_TESLA_K80"),
         (("--student", "/nowhere"), "--student /nowhere: no such folder"),
         (("--prompts", "/nowhere.jsonl"), "--prompts /nowhere.jsonl: "),
@@ -424,6 +426,13 @@ def test_what_cannot_be_launched(serve, monkeypatch, capsys, options, message):
     machines = serve(command=["true"])
     assert distill(monkeypatch, *COMMAND, *options) == 2
     assert message in capsys.readouterr().err and not machines.server.calls
+
+
+def test_a_bucket_of_no_such_name_is_named(serve, monkeypatch, capsys):
+    serve()
+    monkeypatch.setenv("GOOGLE_CLOUD_STORAGE_BUCKET", "My Bucket")
+    assert distill(monkeypatch, *COMMAND, "--smoke") == 2
+    assert "error: GOOGLE_CLOUD_STORAGE_BUCKET=My Bucket, and no --output: give a folder" in capsys.readouterr().err
 
 
 def test_where_there_are_no_machines(serve, monkeypatch, capsys):

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from implementations.errors import InputError
+from implementations.privacy import Redactor
 from implementations.registry import Signal
 from implementations.teachers import ledger as module
 from implementations.teachers.collect import Collected, Collector
@@ -129,9 +130,21 @@ def test_a_full_disk_keeps_what_was_answered(tmp_path):
         ledger.add("one", [(r, Answer("x", Kind.COMPLETE, 1, 1, 0.1)) for r in requests("a", "b")])
         pages = ledger._db.execute("PRAGMA page_count").fetchone()[0]
         ledger._db.execute(f"PRAGMA max_page_count = {pages}")  # SQLite's own way to run out of room
-        with pytest.raises(InputError, match=r"database or disk is full; .* every answer that was committed is kept"):
+        with pytest.raises(InputError, match=r"the disk is full; free some space .*: every answer .* are kept"):
             ledger.add("one", [(Request("say", "c" * 100_000, 8), Answer("x", Kind.COMPLETE, 1, 1, 0.1))])
     assert sqlite3.connect(path).execute("SELECT count(*) FROM answers").fetchone() == (2,)
+
+
+def test_a_full_disk_is_no_broken_file(tmp_path, monkeypatch):
+    """Whoever moved the ledger away would lose what it keeps."""
+
+    def full(*_: object, **__: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(sqlite3, "connect", full)
+    for opened in (Ledger, Redactor):
+        with pytest.raises(InputError, match=r"kept\.sqlite: the disk is full; free some space"):
+            opened(tmp_path / "kept.sqlite")
 
 
 def test_a_ledger_that_was_cut_off_while_it_was_made_is_made_again(tmp_path, monkeypatch):

@@ -200,6 +200,7 @@ def test_a_smoke_run_says_so_loudly(tmp_path: Path, smoke: bool) -> None:
     page = page_of(tmp_path, smoke=smoke)
     assert ("no figure on this page means anything" in page) is smoke
     assert ("<h1>Verdict of a smoke run" in page) is smoke
+    assert ("Peak memory is that of a fresh process" in page) is not smoke
 
 
 def test_a_run_of_other_code_is_called_out(tmp_path: Path) -> None:

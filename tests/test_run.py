@@ -275,6 +275,10 @@ BAD = {
     ),
     "a smoke record": (["run", "sequence-level", "--record", "--smoke"], "--record --smoke: a smoke run's figures"),
     "an instruction alone": (["run", "sequence-level", "--instruction", "Go."], "--instruction goes with --prompts"),
+    "a prompt that is too long": (
+        ["run", "sequence-level", "--teacher", "local:{tiny}", "--student", "2", "--prompts", "{tmp}/huge.jsonl"],
+        "{tmp}/huge.jsonl:101: 'huge' has ",
+    ),
     "no run to report": (["report", "{tmp}"], "{tmp}: no record.json"),
 }
 
@@ -284,6 +288,9 @@ def test_bad_input_is_one_message_and_status_2(name, tiny, tmp_path, monkeypatch
     (tmp_path / "bad.jsonl").write_text('{"id": "a", "prompt": "b"}\nnonsense\n')
     rows = [json.dumps({"id": str(i), "prompt": "x"}) for i in range(99)]
     (tmp_path / "long.jsonl").write_text("\n".join([*rows, "nonsense"]))
+    huge = [json.dumps({"id": f"g{i}", "prompt": f"note {i}", "reference": "y"}) for i in range(8)]
+    huge += [*rows[:91], "", json.dumps({"id": "huge", "prompt": "fever and cough " * 1000})]
+    (tmp_path / "huge.jsonl").write_text("\n".join(huge))
     (broken := tmp_path / "broken").mkdir()
     for path in tiny.iterdir():
         content = b"0123456789" if path.suffix == ".safetensors" else path.read_bytes()

@@ -10,8 +10,8 @@ from rapidfuzz import fuzz
 
 from ..errors import InputError
 from ..figures import count
+from ..own_prompts import read_rows
 from ..tasks.task import Item
-from ..tasks.user_prompts import read
 from .model import Case, Check, Decision, below, proportion, shares
 from .similarity import Space, distinct, plain, sample
 
@@ -91,7 +91,7 @@ def read_production(path: Path) -> list[Item]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"--production {path}: {error}; give a UTF-8 file, one prompt a line") from error
     if text.lstrip().startswith("{"):
-        return read(path)
+        return read_rows(path)
     lines = [Item(f"line {n}", line.strip()) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
         raise InputError(f"--production {path}: no prompts in it; give one a line")

@@ -13,8 +13,9 @@ from ..evaluation.measure import MARGIN
 from ..figures import count, metric_title, points
 from ..record import ArmKind, Comparison, Record, RecordError
 from ..registry import RECIPES
+from ..tasks.user_prompts import UserPrompts
 from ..teachers import embedded, starts
-from .model import Case, Measured
+from .model import Case, Check, Decision, Measured
 
 # The built-in task's own two cases, `--gold 48` and `--gold 400`. Between them only the control of a run tells.
 SCARCE, PLENTIFUL = 48, 400
@@ -44,6 +45,19 @@ def gold(case: Case, lead: Comparison | None) -> Measured:
         source=source,
         mend=mend,
     )
+
+
+def rows(case: Case) -> list[Check]:
+    """Whether a run would refuse these rows, in the run's own words; nothing where it takes them."""
+    if case.pattern not in RECIPES or case.pattern == "production-logs":  # which learns from a log instead
+        return []
+    try:
+        UserPrompts(case.prompts, case.instruction, case.max_new_tokens)
+    except InputError as error:
+        what, _, mend = str(error).rpartition("; ")
+        refused = {"name": "rows", "title": "Rows enough for a run", "decision": Decision.NO_GO}
+        return [Check(**refused, what=what, source=f"what `distill run {case.pattern}` asks for", mend=mend)]
+    return []
 
 
 def advantage(case: Case, found: tuple[Path, Comparison] | None) -> Measured:

@@ -35,6 +35,7 @@ def report(case: Case, stages: Stages) -> Report:
     measured = _measure(case, pays, known)
     criteria = weigh(pattern, measured)
     checks = [
+        *labels.rows(case),
         coverage.coverage(case),
         coverage.leaks(case),
         teacher.sensitivity(case, measured["data_residency"]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import privacy
-from ..figures import count
+from ..figures import many
 from ..registry import PLATFORMS, Signal
 from ..teachers import terms
 from ..teachers.open import destination_of
@@ -69,7 +69,7 @@ def sensitivity(case: Case, known: Measured) -> Check:
     """What looks like an identifier in the prompts, against where they would go. ``known`` is of data_residency."""
     found = privacy.scan(item.prompt for item in case.items)
     what = ", ".join(f"{number} {kind}" for kind, number in found.items()) or "nothing that looks like an identifier"
-    what = f"in {count(len(case.items))} prompts: {what}"
+    what = f"in {many(len(case.items), 'prompt')}: {what}"
     to = destination_of(case.teacher)
     if to.endpoint and to.leaves_machine:
         what += f"; they would go to {to.endpoint}"

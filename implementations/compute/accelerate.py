@@ -21,12 +21,12 @@ from ..options import Launch
 from ..run import execute
 from ..transfer.config import Processes
 from ..transfer.device import pick_device
-from ..transfer.processes import command
+from ..transfer.processes import command, train
 from .sharing import check_shared
 
 
 def launch(asked: Launch, console: Console, out: Console) -> Path | None:
-    """Run, and return the run's folder; with --dry-run, print what would start the processes. Raises InputError."""
+    """Run, and return the run's folder; with --dry-run, print what would start each training. Raises InputError."""
     processes = Processes(asked.machine.count, asked.machine.config)
     if processes.config and not processes.config.is_file():
         raise InputError(f"--config {processes.config}: no such file; give an accelerate configuration")
@@ -35,7 +35,8 @@ def launch(asked: Launch, console: Console, out: Console) -> Path | None:
     if processes.config and device == "cpu":
         raise InputError("--config: FSDP and DeepSpeed need GPUs, and none is here; leave --config out")
     if asked.dry_run:
-        out.print(shlex.join(command(processes, device)))
+        program = ["-m", train.__module__, "JOB.json", str(processes.count), device]  # as `train` writes and starts it
+        out.print(shlex.join([*command(processes, device), *program]))
         return None
     folder, _ = execute(replace(asked.options, processes=processes), console)
     return folder

@@ -24,11 +24,11 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from .. import privacy
 from ..errors import InputError
 from ..options import Launch, Options
+from ..own_prompts import read_rows
 from ..progress import Stages
 from ..registry import RECIPES, Signal
 from ..settings import make_plan, make_task
 from ..tasks.task import Item
-from ..tasks.user_prompts import read
 from ..teachers.aws import NOTHING, job_failure, open_client, place
 from ..teachers.bedrock import BedrockTeacher
 from ..teachers.open import check_remote, notes
@@ -112,7 +112,7 @@ def _checked(asked: Launch) -> BedrockTeacher:
 def _material(options: Options) -> tuple[list[str], bytes, int]:
     """The prompts, the rows of the file that Bedrock reads, and the longest answer in tokens."""
     if options.prompts:
-        items, instruction, limit = read(options.prompts), options.instruction, options.max_new_tokens
+        items, instruction, limit = read_rows(options.prompts), options.instruction, options.max_new_tokens
     else:
         items, instruction, limit = _built_in(options)
     if not LEAST <= len(items) <= MOST:

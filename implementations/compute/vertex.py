@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 TIMEOUT = 120.0  # seconds, for one answer about the job
 TRIES = 5
 FIRST_POLL, LAST_POLL = 2.0, 20.0  # seconds between questions about the job; each half as long again as the last
+MUST_STAY = (
+    "your prompts would leave this machine; look at them with `distill plan`, then give --allow-cloud if they may"
+)
 AGAIN = {"FAILED", "CANCELLED", "EXPIRED"}  # states after which the same command starts another job
 ENDED = {"SUCCEEDED", *AGAIN}
 RUN, STUDENT = re.compile(r"\w[\w.-]*"), re.compile(r"\.\./(models/[\w-]+/model)")  # what links.json may say
@@ -50,14 +53,14 @@ def launch(asked: Launch, console: Console, out: Console) -> Path | None:
     """Start the job or find it, follow it to its end, and bring back the run's folder. Raises InputError."""
     options = asked.options
     order = order_of(asked)
+    must_stay = MUST_STAY if options.prompts and not options.allow_cloud else ""
     if asked.dry_run:
         out.print_json(json.dumps(order.request))
+        if must_stay:
+            console.print(f"as it stands, the launch will be refused: {must_stay}", style="yellow", soft_wrap=True)
         return None
-    if not asked.cancel and options.prompts and not options.allow_cloud:
-        raise InputError(
-            "--on vertex: your prompts would leave this machine; look at them with `distill plan`, then give "
-            "--allow-cloud if they may"
-        )
+    if must_stay and not asked.cancel:
+        raise InputError(f"--on vertex: {must_stay}")
     job = _Job(order, Stages(console))
     if asked.cancel:
         job.cancel()

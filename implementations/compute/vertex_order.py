@@ -20,7 +20,7 @@ from ..record import ROOT
 from ..registry import RECIPES, TASKS, Package, Signal
 from ..settings import make_task
 from ..tasks import packages
-from ..teachers import encoder, starts
+from ..teachers import encoder, named, starts
 from ..teachers.google_cloud import BUCKET, account
 from ..teachers.open import open_remote
 from ..teachers.teacher import RemoteTeacher, Request
@@ -83,7 +83,9 @@ def order_of(asked: Launch) -> Order:
     if gpus > 1:
         check_shared(options, f"give --count 1, not {gpus}")
     project = os.environ.get("GOOGLE_CLOUD_PROJECT") or account(None)[1]
-    requests = requests_of(options, make_task(options))  # which reads the prompts
+    task = make_task(options)
+    named.check(options, task)
+    requests = requests_of(options, task)
     teachers = [open_remote(spec) for spec in options.teachers if spec.partition(":")[0] != "local"]
     package = pack([_storage_sdk()], ROOT)
     inputs = _inputs(options)
@@ -116,7 +118,8 @@ def _output(given: str | None) -> str:
     bucket = os.environ.get(BUCKET, "").removeprefix("gs://").rstrip("/")
     output = given or (f"gs://{bucket}/{FOLDER}" if bucket else "")
     if not re.fullmatch(OUTPUT, output):
-        raise InputError(f"--output: give a folder in Cloud Storage, gs://BUCKET/FOLDER, or set {BUCKET}")
+        wrong = f"--output {given}" if given else f"{BUCKET}={bucket}, and no --output" if bucket else "--output"
+        raise InputError(f"{wrong}: give a folder in Cloud Storage, gs://BUCKET/FOLDER, or set {BUCKET} to a bucket")
     return output.rstrip("/")
 
 
@@ -144,15 +147,12 @@ def _inputs(options: Options) -> dict[str, Path]:
         files[_cached(data)] = packages.archive(data)
     if _needs_encoder(options):
         files[_cached(encoder.PACKAGE)] = packages.archive(encoder.PACKAGE)
-    for kind, option, folder in (
-        ("student", "--student", _student_folder(options)),
-        ("assistant", "--assistant", options.assistant),
-        *((kind, "--teacher local:", folder) for kind, folder in _teacher_folders(options).values()),
+    for kind, folder in (
+        ("student", _student_folder(options)),
+        ("assistant", options.assistant),
+        *_teacher_folders(options).values(),
     ):
         if folder:
-            from ..teachers.local import check_folder
-
-            check_folder(folder, option)
             for path in sorted(folder.iterdir()):
                 if path.suffix in MODEL_FILES:
                     files[f"{_there(kind, folder)}/{path.name}"] = path

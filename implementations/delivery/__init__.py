@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
+
+from ..errors import InputError
 
 
 class Target(StrEnum):
@@ -28,3 +31,13 @@ PRECISIONS = {
     Target.GGUF: (Precision.F16, Precision.F32, Precision.BF16, Precision.Q8_0),
     Target.OLLAMA: (Precision.F16, Precision.F32, Precision.BF16, Precision.Q8_0),
 }
+
+
+def check_finished(run: Path) -> None:
+    """Raise InputError where ``run`` is no folder of a finished run."""
+    missing = [name for name in ("record.json", "items.jsonl", "student") if not (run / name).exists()]
+    if missing:
+        raise InputError(
+            f"{run}: no finished run ({', '.join(missing)} missing); give a run's folder, or run the same "
+            "`distill run` again to finish it"
+        )

@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..record import ArmKind, Record
 from ..teachers.encoder import kind
 from ..teachers.local import check_folder, load
+from . import check_finished
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,7 @@ class Student:
 
 def finished(run: Path) -> Student:
     """The student of the run in the folder ``run``. Raises InputError when the run is not finished."""
-    missing = [name for name in ("record.json", "items.jsonl", "student") if not (run / name).exists()]
-    if missing:
-        raise InputError(
-            f"{run}: no finished run ({', '.join(missing)} missing); give a run's folder, or run the same "
-            "`distill run` again to finish it"
-        )
+    check_finished(run)
     record = records.load(run / "record.json")
     folder = check_folder((run / "student").resolve(), "the student")
     if kind(folder):

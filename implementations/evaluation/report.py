@@ -63,7 +63,7 @@ def write(folder: Path) -> Path:
     """Write ``folder``/report.html from its record.json and items.jsonl. Raises InputError."""
     page = render(_record(folder), _items(folder))
     path = folder / "report.html"
-    with disk_errors(folder):
+    with disk_errors(folder, option=None):
         records.write_atomic(path, page)
     return path
 

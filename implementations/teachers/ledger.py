@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, full_disk, is_full
 from .teacher import Answer, Kind, Request
 
 VERSION = 2  # of the tables, in SQLite's user_version
@@ -137,6 +137,8 @@ class Ledger:
         try:
             yield
         except sqlite3.Error as error:
+            if is_full(error):
+                raise full_disk(self.path) from error
             mend = mend or "mend that and run the same command again: every answer that was committed is kept"
             raise InputError(f"{self.path}: {error}; {mend}") from error
 
