@@ -33,7 +33,7 @@ from builder import load as loading
 from builder.check import check, texts
 from builder.downloads import cells
 from builder.load import read
-from builder.models import Line
+from builder.models import Line, PatternStatus
 from builder.render import render
 from implementations.registry import RECIPES, Recipe
 
@@ -112,6 +112,7 @@ class Copies:
             if copy:
                 diagram = data["architecture"]["diagram"]
                 data["architecture"]["diagram"] = re.sub(r'\["(\w+)', rf'["\1 {name(copy)}', diagram)
+                data["status"] = PatternStatus.DRAFT.value  # with a sentence more in each text it is longer than a page
             for other in data["related"]:
                 other["slug"] = self._other(self.patterns, slug) if copy else other["slug"]
         elif copy:
@@ -150,7 +151,7 @@ class Copies:
         hashed = loading.code_sha256
         loading.code_sha256 = lambda slug, task=None: hashed(self.patterns[slug][0], task=task)
         for slug, (original, copy) in self.patterns.items():
-            if copy:
+            if copy and original in RECIPES:
                 RECIPES[slug] = CopiedRecipe(**{**vars(RECIPES[original]), "slug": slug}, original=original)
 
 

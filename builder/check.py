@@ -41,7 +41,7 @@ from .load import (
     Source,
     without_collection,
 )
-from .models import Claim, Direction, Pattern, Prose, Support, Term
+from .models import Claim, Direction, Pattern, PatternStatus, Prose, Support, Term
 from .prose import Cite, Code, Figure, Link, Text
 
 
@@ -93,6 +93,7 @@ def _entry(catalogue: Catalogue, named: tuple[str, Pattern | Term]) -> tuple[lis
 def _pattern(catalogue: Catalogue, source: Source, slug: str, pattern: Pattern) -> Iterator[Problem]:
     yield from _stem(source, slug, pattern.slug)
     yield from _history(source, pattern)
+    yield from _length(source, pattern)
     yield from _platforms(source, pattern)
     wrong = list(diagram.errors(pattern.architecture.diagram))
     for error in wrong:
@@ -142,6 +143,33 @@ def _history(source: Source, pattern: Pattern) -> Iterator[Problem]:
 
 
 DAYS = "the feed and the sitemap go by these days"
+
+
+WORDS_OF_PAGE = range(900, 1801)
+"""Of the text that belongs to one pattern alone: what its file says in words, the diagram's included. Citations and a
+record's figures are no words, what all pages share (answers, axes, code) is not its own, and its history only grows."""
+
+
+def words(pattern: Pattern) -> Counter[str]:
+    """How many words each part of the file has."""
+    found: Counter[str] = Counter()
+    for (part, *_), text in texts(pattern):
+        if part != "history":
+            found[str(part)] += len(prose.plain(text).split())
+    return found
+
+
+def _length(source: Source, pattern: Pattern) -> Iterator[Problem]:
+    """A draft may still grow or shrink, and what is retired nobody rewrites."""
+    if pattern.status != PatternStatus.STABLE:
+        return
+    found = words(pattern)
+    if (total := found.total()) not in WORDS_OF_PAGE:
+        least, most = WORDS_OF_PAGE[0], WORDS_OF_PAGE[-1]
+        parts = ", ".join(f"{part} has {count:,}" for part, count in found.most_common(3))
+        what, why = f"{total:,} words, not {least:,} to {most:,}", "a page is to decide by, and to be read"
+        mend = f"{'write more' if total < least else 'shorten it'}, or let it be a draft; {parts}"
+        yield source.problem((), what, why, mend, at=(1, 1))
 
 
 def _platforms(source: Source, pattern: Pattern) -> Iterator[Problem]:
