@@ -15,6 +15,7 @@ Everything else is one, small counts too: write "six pillars" in words, and a se
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -242,7 +243,8 @@ def _related(catalogue: Catalogue, source: Source, pattern: Pattern) -> Iterator
         if item.slug == pattern.slug:
             yield source.problem(("related", i, "slug"), "the pattern itself", SELF, "name another pattern")
         elif not catalogue.has_pattern(item.slug):
-            yield _unknown(source, ("related", i, "slug"), item.slug, _patterns(catalogue), NOWHERE)
+            mend = _entry_mend("pattern", item.slug, _patterns(catalogue))
+            yield source.problem(("related", i, "slug"), f"there is no “{item.slug}”", NOWHERE, mend)
         if item.relation not in words.relations:
             yield _unknown(source, ("related", i, "relation"), item.relation, words.relations, WORDS)
     if pattern.slug in words.planned:
@@ -262,6 +264,10 @@ def _patterns(catalogue: Catalogue) -> set[str]:
     return catalogue.patterns.keys() | catalogue.broken | planned
 
 
+def _terms(catalogue: Catalogue) -> set[str]:
+    return catalogue.terms.keys() | catalogue.broken
+
+
 def _unknown(source: Source, path: Path_, given: str, known: Any, why: str) -> Problem:
     return source.problem(path, f"there is no “{given}”", why, _choose(given, known))
 
@@ -269,6 +275,18 @@ def _unknown(source: Source, path: Path_, given: str, known: Any, why: str) -> P
 def _choose(given: str, known: Any) -> str:
     names = sorted(known)
     return nearest(given, names) or f"choose one of {', '.join(names[:12])}{', …' if len(names) > 12 else ''}"
+
+
+def _entry_mend(kind: str, given: str, known: Any) -> str:
+    """The mend of a name that is no pattern or no term: it may be misspelt, or be still to write."""
+    mend = _choose(given, known)
+    if not re.fullmatch(SLUG, given):
+        return mend
+    planned = f", or announce it under `planned` in {VOCABULARY}" if kind == "pattern" else ""
+    return f"{mend}{' Or' if mend.endswith('?') else ', or'} write it: `catalogue new {kind} {given}`{planned}"
+
+
+SLUG = r"[a-z0-9]+(-[a-z0-9]+)*"
 
 
 # --------------------------------------------------------------------------------------------------- terms
@@ -285,7 +303,8 @@ def _term(catalogue: Catalogue, source: Source, slug: str, term: Term, cited: se
             if other == term.slug:
                 yield source.problem((name, i), "the term itself", SELF, "name another term")
             elif not catalogue.has_term(other):
-                yield _unknown(source, (name, i), other, catalogue.terms.keys() | catalogue.broken, NOWHERE)
+                mend = _entry_mend("term", other, _terms(catalogue))
+                yield source.problem((name, i), f"there is no “{other}”", NOWHERE, mend)
     for i, ref in enumerate(term.refs):
         cited.add(ref.reference)
         yield from _work(catalogue, source, ("refs", i), ref.reference, ref.locator)
@@ -331,15 +350,18 @@ def _claim(catalogue: Catalogue, source: Source, slug: str, claim: Claim) -> Ite
         mend = f"cite it, [@key, locator], or give the verdict “{Support.UNSOURCED}”"
         what, why = f"no work is cited for the verdict “{claim.verdict}”", "nobody could check the verdict"
         yield source.problem((slug, "source"), what, why, mend)
-    patterns, terms = _patterns(catalogue), catalogue.terms.keys() | catalogue.broken
-    named: list[tuple[Path_, str, Any]] = [
-        *((("measured", i, "pattern"), item.pattern, patterns) for i, item in enumerate(claim.measured)),
-        *((("patterns", i), name, patterns) for i, name in enumerate(claim.patterns)),
-        *((("terms", i), name, terms) for i, name in enumerate(claim.terms)),
+    patterns: list[tuple[Path_, str]] = [
+        *((("measured", i, "pattern"), item.pattern) for i, item in enumerate(claim.measured)),
+        *((("patterns", i), name) for i, name in enumerate(claim.patterns)),
     ]
-    for path, name, known in named:
-        if name not in known:
-            yield _unknown(source, (slug, *path), name, known, NOWHERE)
+    for path, name in patterns:
+        if not catalogue.has_pattern(name):
+            mend = _entry_mend("pattern", name, _patterns(catalogue))
+            yield source.problem((slug, *path), f"there is no “{name}”", NOWHERE, mend)
+    for i, name in enumerate(claim.terms):
+        if not catalogue.has_term(name):
+            mend = _entry_mend("term", name, _terms(catalogue))
+            yield source.problem((slug, "terms", i), f"there is no “{name}”", NOWHERE, mend)
     for i, item in enumerate(claim.measured):
         if item.task and item.task not in TASKS:
             yield _unknown(source, (slug, "measured", i, "task"), item.task, TASKS, "no record is of it")
@@ -499,7 +521,8 @@ def _work(
     at = source.find(path, raw or key)
     if reference is None:
         if REFERENCES not in catalogue.sources or catalogue.references:
-            mend = nearest(key, catalogue.references) or f"add it to {REFERENCES}"
+            near = difflib.get_close_matches(key, catalogue.references, n=1, cutoff=0.8)  # another author is no mend
+            mend = f"did you mean `{near[0]}`? Or add it to {REFERENCES}" if near else f"add it to {REFERENCES}"
             why = "a citation leads to a work"
             yield source.problem(path, f"there is no reference “{key}”", why, mend, at=at)
     else:
@@ -516,9 +539,10 @@ def _link(catalogue: Catalogue, source: Source, path: Path_, target: str) -> Ite
         return
     at = source.find(path, target)
     if kind == "term":
-        yield source.problem(path, f"there is no term “{rest}”", NOWHERE, _choose(rest, catalogue.terms), at=at)
+        mend = _entry_mend("term", rest, _terms(catalogue))
+        yield source.problem(path, f"there is no term “{rest}”", NOWHERE, mend, at=at)
     elif kind == "pattern":
-        mend = _choose(rest, _patterns(catalogue))
+        mend = _entry_mend("pattern", rest, _patterns(catalogue))
         yield source.problem(path, f"there is no pattern “{rest}”", NOWHERE, mend, at=at)
     else:
         mend = "begin it with https://, term: or pattern:"
