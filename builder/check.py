@@ -455,7 +455,7 @@ RULES = (  # what is refused, and signs of it: small letters that are quickly lo
     ),
 )
 CODE = re.compile(r"`[^`\n]*`")
-NOTABLE = re.compile(r"[\d\[\]<>&#`~|]")
+NOTABLE = re.compile(r"[\d\[\]<>&#`~|@\\]")
 """Without one of these there is no figure, citation, link, image, code, HTML or block in a text."""
 LEFTOVER = re.compile(r"\[\[|\]\]|\[@|\]\(")
 
@@ -474,16 +474,15 @@ def _texts(
         if not NOTABLE.search(text) and not _has_one(text.lower(), PLACEHOLDERS):
             continue  # words alone, as in most texts
         yield from _markup(source, path, text)
-        for figure, nth in uncited(text):
+        yield from _loose(catalogue, source, path, text, cited)
+        for figure, nth in uncited(LATE.sub(r" \3\1\2", text) if "[@" in text else text):
             mend = "cite its source in the same sentence, [@key, locator], or read it from [[record: …]]"
             at = source.find(path, figure, nth)
             yield source.problem(path, f"“{figure}” has no source", "nobody could check it", mend, at=at)
         for node in prose.nodes(text):
             match node:
-                case Cite(works, raw):
-                    cited.update(key for key, _ in works)
-                    for key, locator in works:
-                        yield from _work(catalogue, source, path, key, locator, raw)
+                case Cite():
+                    yield from _cite(catalogue, source, path, node, cited)
                 case Link(_, target):
                     yield from _link(catalogue, source, path, target)
                 case Figure():
@@ -506,6 +505,61 @@ def _markup(source: Source, path: Path_, text: str) -> Iterator[Problem]:
                 mend += "; in an address write ( as %28 and ) as %29"
             at, why = source.find(path, match[0]), "readers would see it as it stands"
             yield source.problem(path, f"“{match[0]}” belongs to nothing", why, mend, at=at)
+
+
+ABBREVIATED = "".join(
+    rf"(?<!\b{word}\.)" for word in ("e\\.g", "i\\.e", "vs", "cf", "al", "sec", "fig", "tab", "no", "p")
+)
+LOOSE = re.compile(
+    r"\[(?P<before>[^\[\]@]*)(?<!\w)@(?P<key>\w+)(?P<after>[^\[\]]*)\]|(?<![\w@/.\[])@(?P<bare>\w+)"
+    r"|\\[cC]ite\w*\{(?P<tex>[^}\s]+)\}|(?<!\[)\[record:(?P<record>[^\[\]]*)\](?!\])"
+)
+"""What is meant for a citation, or for a figure of the record, and is none."""
+LATE = re.compile(rf"([.!?…]){ABBREVIATED}([\"'”’)]*)\s+(\[@[^\]]*\])(?=\.?(?:\s*$|\s+[A-Z“]|\s*\n\s*(?:\n|[-*] |\d)))")
+"""A citation between two sentences, or after the last."""
+
+
+def _loose(catalogue: Catalogue, source: Source, path: Path_, text: str, cited: set[str]) -> Iterator[Problem]:
+    """Citations that are none as they are written, or that stand where they are no sentence's."""
+    if "@" not in text and "\\" not in text and "[record:" not in text:
+        return
+    for node in prose.nodes(text):
+        for match in LOOSE.finditer(node.text) if isinstance(node, Text) else ():
+            keys = (match["key"] or match["bare"] or match["tex"] or "").split(",")
+            if match["bare"] and match["bare"] not in catalogue.references:
+                continue  # somebody's name
+            cited.update(keys)
+            kind, mend = "citation", f"write [{'; '.join(f'@{key.strip()}, locator' for key in keys)}]"
+            if match["key"]:
+                before = match["before"].strip(" -")
+                mend = f"write [@{match['key']}{match['after']}]" + f" after “{before}”" * bool(before)
+            elif match["record"]:
+                kind, mend = "figure of the record", f"write [[record:{match['record']}]]"
+            at, why = source.find(path, match[0]), "readers would see it as it stands"
+            yield source.problem(path, f"“{match[0]}” is no {kind}", why, mend, at=at)
+    for match in LATE.finditer(text) if "[@" in text else ():
+        what, why = f"{match[3]} stands after the full stop", "the sentence before it has no source"
+        yield source.problem(path, what, why, "put it before the full stop", at=source.find(path, match[3]))
+
+
+def _cite(catalogue: Catalogue, source: Source, path: Path_, node: Cite, cited: set[str]) -> Iterator[Problem]:
+    for key, locator in node.works:
+        cited.update(AT.findall(node.raw), (key,))
+        first, _, rest = key.partition(" ")
+        at, why = source.find(path, node.raw), "the place would be a part of the key"
+        if rest and first in catalogue.references:
+            mend = f"write a comma after the key: [@{first}, {rest}]"
+            yield source.problem(path, f"“{key}” is no key", why, mend, at=at)
+        elif locator and AT.search(locator):
+            what, why = f"{node.raw} parts works with a comma", "the second would be a place in the first"
+            mend = f"part them with semicolons: {WORK.sub('; @', node.raw)}"
+            yield source.problem(path, what, why, mend, at=at)
+        else:
+            yield from _work(catalogue, source, path, key, locator, node.raw)
+
+
+AT = re.compile(r"(?<!\w)@(\w+)")
+WORK = re.compile(r"(?<=\w)[,;]?\s+@")
 
 
 def _has_one(text: str, signs: tuple[str, ...]) -> bool:
@@ -598,9 +652,6 @@ def headline(catalogue: Catalogue, slug: str, task: str | None = None) -> Any:
 
 CITED, MEASURED = "\x01", "\x02"
 DIGIT = re.compile(r"\d")
-ABBREVIATED = "".join(
-    rf"(?<!\b{word}\.)" for word in ("e\\.g", "i\\.e", "vs", "cf", "al", "sec", "fig", "tab", "no", "p")
-)
 SENTENCE = re.compile(rf"(?<=[.!?…]){ABBREVIATED}[\"'”’)\]]*\s+(?=[^a-z\s])")
 QUANTITY = re.compile(r"[~≈<>≤≥+\-−]?\s*[$€£]?\d[\d.,]*\s*(%|x|×|k|ms|s|min|h|[KMGT]i?B|tokens?/s)", re.I)
 NUMBER = re.compile(r"(?<![\w.])[~≈+\-−]?[$€£]?\d[\w.,:/%×–-]*\w*[%×]?|[^\W\d_][\w./+-]*\d[\w./+%×-]*", re.U)
