@@ -261,11 +261,16 @@ NOWHERE = "the link would lead nowhere"
 def _patterns(catalogue: Catalogue) -> set[str]:
     """Slugs that a file may name as a pattern: with a page, with a page that has to be mended first, or planned."""
     planned = catalogue.vocabulary.planned.keys() if catalogue.vocabulary else set()
-    return catalogue.patterns.keys() | catalogue.broken | planned
+    return catalogue.patterns.keys() | _broken(catalogue) | planned
 
 
 def _terms(catalogue: Catalogue) -> set[str]:
-    return catalogue.terms.keys() | catalogue.broken
+    return catalogue.terms.keys() | _broken(catalogue)
+
+
+def _broken(catalogue: Catalogue) -> set[str]:
+    """Without the shared files, which are no entries."""
+    return {stem for stem in catalogue.broken if not stem.startswith("_")}
 
 
 def _unknown(source: Source, path: Path_, given: str, known: Any, why: str) -> Problem:
@@ -313,27 +318,46 @@ def _term(catalogue: Catalogue, source: Source, slug: str, term: Term, cited: se
 def _names(catalogue: Catalogue) -> Iterator[Problem]:
     """A name must lead to one pattern alone, or one term, for each alias has an address that leads to its page."""
     for folder, models, field in (("patterns", catalogue.patterns, "title"), ("glossary", catalogue.terms, "term")):
-        owners = {"index": INDEX}
+        owners: dict[str, tuple[str, Path_]] = {"index": (INDEX, ())}
+        titles: dict[str, str] = {}
         for slug, model in models.items():
             name = getattr(model, field)
-            owners |= dict.fromkeys((slug, name.casefold(), slug_of(name)), slug)
+            if (first := titles.setdefault(name.casefold(), slug)) != slug:
+                what = f"“{name}” is the {field} of {_place(catalogue, folder, first, (field,))} too"
+                mend = "name what it has of its own, or make one entry of both"
+                yield catalogue.source(folder, slug).problem((field,), what, ONE_PAGE, mend)
+            owners |= dict.fromkeys((slug, name.casefold(), slug_of(name)), (slug, (field,)))
         for slug, model in models.items():
-            source, own = catalogue.source(folder, slug), {getattr(model, field).casefold()}
-            for i, alias in enumerate(model.aliases):
-                name, keys = alias.casefold(), {alias.casefold(), slug_of(alias)} - {""}
-                other = next((owners[key] for key in sorted(keys) if owners.get(key, slug) != slug), None)
-                if other:
-                    what, why = f"“{alias}” is a name of {other}", "a name leads to one page"
-                    mend = "remove it" if other == INDEX else "keep it with one of them"
-                    yield source.problem(("aliases", i), what, why, mend)
-                elif name in own:
-                    what = f"“{alias}” is a name of this {KINDS[folder]} already"
-                    yield source.problem(("aliases", i), what, "once is enough", "remove it")
-                own.add(name)
-                for key in keys:
-                    owners.setdefault(key, slug)
+            yield from _aliases(catalogue, folder, slug, model, getattr(model, field), owners)
 
 
+def _aliases(
+    catalogue: Catalogue, folder: str, slug: str, model: Any, title: str, owners: dict[str, tuple[str, Path_]]
+) -> Iterator[Problem]:
+    """What is wrong with the aliases of an entry, which are added to the owners of names."""
+    source, own = catalogue.source(folder, slug), {title.casefold()}
+    for i, alias in enumerate(model.aliases):
+        name, keys = alias.casefold(), {alias.casefold(), slug_of(alias)} - {""}
+        other = next((owners[key] for key in sorted(keys) if owners.get(key, (slug,))[0] != slug), None)
+        if other:
+            listed = other[0] == INDEX
+            whose = INDEX if listed else f"{other[0]}, {_place(catalogue, folder, *other)}"
+            mend = "remove it" if listed else "keep it with one of them"
+            yield source.problem(("aliases", i), f"“{alias}” is a name of {whose}", ONE_PAGE, mend)
+        elif name in own:
+            what = f"“{alias}” is a name of this {KINDS[folder]} already"
+            yield source.problem(("aliases", i), what, "once is enough", "remove it")
+        own.add(name)
+        for key in keys:
+            owners.setdefault(key, (slug, ("aliases", i)))
+
+
+def _place(catalogue: Catalogue, folder: str, slug: str, path: Path_) -> str:
+    source = catalogue.source(folder, slug)
+    return f"{source.file}:{source.position(path)[0]}"
+
+
+ONE_PAGE = "a name leads to one page"
 INDEX = "the list of all"
 KINDS = {"patterns": "pattern", "glossary": "term"}
 

@@ -159,9 +159,12 @@ class Catalogue:
         return self.sources[f"{kind}/{slug}.yml"]
 
     def has_pattern(self, slug: str) -> bool:
-        """Whether a file may name it: it has a page, or one that has to be mended first, or is planned."""
-        planned = self.vocabulary.planned if self.vocabulary else {}
-        return slug in self.patterns or slug in self.broken or slug in planned
+        """Whether a file may name it: it has a page, or one that has to be mended first, or is planned.
+
+        Which are planned nobody knows while the vocabulary is missing or has to be mended itself.
+        """
+        words = self.vocabulary
+        return words is None or slug in self.patterns or slug in self.broken or slug in words.planned
 
     def has_term(self, slug: str) -> bool:
         return slug in self.terms or slug in self.broken
