@@ -93,7 +93,9 @@ class Copies:
                 data = self._copy(folder, models[original], original, slug, copy)
                 _dump(root / folder / f"{slug}.yml", data)
         works = self.real.sources[loading.REFERENCES].data
-        copies = {f"{key}_v{copy}" if copy else key: data for key, data in works.items() for copy in range(WORKS)}
+        copies = {
+            f"{key}_v{copy}" if copy else key: _work(data, copy) for key, data in works.items() for copy in range(WORKS)
+        }
         of_claims = re.findall(r"@([a-z0-9_]+)", (ROOT / loading.CLAIMS).read_text("utf-8"))
         known = {key: data for key, data in copies.items() if key in self.cited or key in of_claims}
         _dump(root / loading.REFERENCES, known)
@@ -164,6 +166,11 @@ class CopiedRecipe(Recipe):
     @property
     def module(self) -> str:
         return RECIPES[self.original].module
+
+
+def _work(data: dict[str, Any], copy: int) -> dict[str, Any]:
+    """A work with an address of its own."""
+    return {name: f"{value}v{copy}" if copy and name in ("URL", "DOI") else value for name, value in data.items()}
 
 
 def _put(data: Any, path: tuple[str | int, ...], value: str) -> None:

@@ -19,6 +19,7 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta, timezone
 from functools import cache, partial
 from typing import Any, get_args
 
@@ -48,7 +49,7 @@ from .prose import Cite, Code, Figure, Link, Text
 
 @without_collection
 def check(catalogue: Catalogue) -> list[Problem]:
-    """Every problem that reading the single files did not find. Pure."""
+    """Every problem that reading the single files did not find. Pure, but for today's date."""
     problems: list[Problem] = []
     cited: set[str] = set()
     diagram.lay_out(pattern.architecture.diagram for pattern in catalogue.patterns.values())
@@ -69,6 +70,7 @@ def check(catalogue: Catalogue) -> list[Problem]:
     problems += _names(catalogue)
     if not catalogue.broken:  # a file that could not be read may hold the citation
         problems += _unused(catalogue, cited)
+    problems += _same_works(catalogue)
     problems += _records(catalogue)
     return sorted(set(problems))
 
@@ -85,7 +87,17 @@ def _entry(catalogue: Catalogue, named: tuple[str, Pattern | Term]) -> tuple[lis
         source = catalogue.source("glossary", slug)
         found = [*_term(catalogue, source, slug, entry, cited)]
         found += _texts(catalogue, source, texts(entry), cited)
-    return found, cited
+    return [*found, *_future(source, entry)], cited
+
+
+def _future(source: Source, entry: Pattern | Term) -> Iterator[Problem]:
+    days: dict[Path_, str] = {("created",): entry.created, ("updated",): entry.updated}
+    if isinstance(entry, Pattern):
+        days |= {("history", i, "date"): change.date for i, change in enumerate(entry.history)}
+    today = datetime.now(timezone(timedelta(hours=14))).date().isoformat()  # where it is latest on Earth
+    for path, day in days.items():
+        if day > today:
+            yield source.problem(path, f"{day} is still to come", DAYS, "write the day it was")
 
 
 # ------------------------------------------------------------------------------------------------ patterns
@@ -121,7 +133,8 @@ SEQUENCE = re.compile(r"^[^%\n]*?(?::|\bas\b|^\s*(?:loop|alt|else|opt|par|and|cr
 def _stem(source: Source, stem: str, slug: str) -> Iterator[Problem]:
     if slug != stem:
         what, why = f"“{slug}” is not the file's name", "a page has one address"
-        yield source.problem(("slug",), what, why, f"write {stem}, or rename the file")
+        mend = f"write {stem}, or rename the file" if re.fullmatch(SLUG, stem) else f"rename the file to {slug}.yml"
+        yield source.problem(("slug",), what, why, mend)
     if stem == "index":
         why = "its page would take the place of the list of all"
         yield source.problem(("slug",), "“index” is no name for an entry", why, "choose another slug")
@@ -250,7 +263,8 @@ def _related(catalogue: Catalogue, source: Source, pattern: Pattern) -> Iterator
     if pattern.slug in words.planned:
         where = catalogue.sources[VOCABULARY]
         why = "it would be listed twice"
-        yield where.problem(("planned", pattern.slug), "is planned no longer: it has a page", why, "remove it here")
+        path, what = ("planned", pattern.slug), "is planned no longer: it has a page"
+        yield where.problem(path, what, why, "remove it here", at=where.keys[path])
 
 
 WORDS = f"only the words of {VOCABULARY} have a meaning"
@@ -279,7 +293,7 @@ def _unknown(source: Source, path: Path_, given: str, known: Any, why: str) -> P
 
 def _choose(given: str, known: Any) -> str:
     names = sorted(known)
-    return nearest(given, names) or f"choose one of {', '.join(names[:12])}{', …' if len(names) > 12 else ''}"
+    return nearest(given, names) or f"choose one of {', '.join(names[:LISTED])}{', …' if len(names) > LISTED else ''}"
 
 
 def _entry_mend(kind: str, given: str, known: Any) -> str:
@@ -291,6 +305,8 @@ def _entry_mend(kind: str, given: str, known: Any) -> str:
     return f"{mend}{' Or' if mend.endswith('?') else ', or'} write it: `catalogue new {kind} {given}`{planned}"
 
 
+LISTED = 30
+"""As many names as a message lists."""
 SLUG = r"[a-z0-9]+(-[a-z0-9]+)*"
 
 
@@ -423,6 +439,17 @@ def _unused(catalogue: Catalogue, cited: set[str]) -> Iterator[Problem]:
         yield source.problem((key,), "nothing cites it", why, "cite it or remove it", at=source.keys[(key,)])
 
 
+def _same_works(catalogue: Catalogue) -> Iterator[Problem]:
+    """A work under two keys would be listed twice, and each half of what cites it only once."""
+    source, first = catalogue.sources.get(REFERENCES), {}
+    for key, work in catalogue.references.items():
+        for name, value in (("URL", work.URL.rstrip("/")), ("DOI", (work.DOI or "").casefold())):
+            other = first.setdefault((name, value), key) if value else key
+            if source and other != key:
+                what, mend = f"“{other}” has this {name} too", "keep one of the two keys, and cite it everywhere"
+                yield source.problem((key, name), what, "a work would be listed twice", mend)
+
+
 # ---------------------------------------------------------------------------------------------------- text
 
 
@@ -481,6 +508,10 @@ RULES = (  # what is refused, and signs of it: small letters that are quickly lo
 CODE = re.compile(r"`[^`\n]*`")
 NOTABLE = re.compile(r"[\d\[\]<>&#`~|@\\]")
 """Without one of these there is no figure, citation, link, image, code, HTML or block in a text."""
+WAYS = (
+    "cite its source in the same sentence, [@key, locator], or read it from [[record: …]]; a small count is written in "
+    "words, a setting as `code`"
+)
 LEFTOVER = re.compile(r"\[\[|\]\]|\[@|\]\(")
 
 
@@ -500,9 +531,8 @@ def _texts(
         yield from _markup(source, path, text)
         yield from _loose(catalogue, source, path, text, cited)
         for figure, nth in uncited(LATE.sub(r" \3\1\2", text) if "[@" in text else text):
-            mend = "cite its source in the same sentence, [@key, locator], or read it from [[record: …]]"
             at = source.find(path, figure, nth)
-            yield source.problem(path, f"“{figure}” has no source", "nobody could check it", mend, at=at)
+            yield source.problem(path, f"“{figure}” has no source", "nobody could check it", WAYS, at=at)
         for node in prose.nodes(text):
             match node:
                 case Cite():

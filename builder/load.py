@@ -653,7 +653,9 @@ def _explain(source: Source, error: ErrorDetails, model: Any) -> Problem:
             return source.problem(path, f"{_show(given)} {what}", why, mend, at=key_at)
         case "string_type" | "list_type" | "dict_type" | "model_type" | "model_attributes_type":
             wanted = {"string_type": "text", "list_type": "a list"}.get(kind, "a mapping of keys to values")
-            return source.problem(path, *_wrong_type(given, wanted, describe(model, path)))
+            keys = known_keys(model, path) if path else []
+            about = describe(model, path) + f" (keys: {', '.join(keys)})" * bool(keys)
+            return source.problem(path, *_wrong_type(given, wanted, about))
         case "string_too_short":
             return source.problem(path, "empty", NEEDED, f"write text: {describe(model, path)}")
         case "string_too_long":

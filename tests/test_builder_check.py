@@ -110,6 +110,15 @@ def test_file_that_takes_the_place_of_the_list(tmp_path: Path) -> None:
     ) in [str(problem) for problem in load(root)[1]]
 
 
+def test_file_whose_name_is_no_slug(tmp_path: Path) -> None:
+    root = copy_good(tmp_path)
+    (root / "glossary/student.yml").rename(root / "glossary/The Student.yml")
+    assert [str(problem) for problem in load(root)[1] if problem.path == "slug"] == [
+        "glossary/The Student.yml:1:7: slug: “student” is not the file's name; a page has one address; "
+        "rename the file to student.yml"
+    ]
+
+
 def test_file_in_a_folder_of_its_own(tmp_path: Path) -> None:
     root = copy_good(tmp_path)
     (root / "glossary/mine").mkdir()
