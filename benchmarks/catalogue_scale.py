@@ -33,7 +33,7 @@ from builder import load as loading
 from builder.check import check, texts
 from builder.downloads import cells
 from builder.load import read
-from builder.models import Line
+from builder.models import Line, PatternStatus
 from builder.render import render
 from implementations.registry import RECIPES, Recipe
 
@@ -93,7 +93,9 @@ class Copies:
                 data = self._copy(folder, models[original], original, slug, copy)
                 _dump(root / folder / f"{slug}.yml", data)
         works = self.real.sources[loading.REFERENCES].data
-        copies = {f"{key}_v{copy}" if copy else key: data for key, data in works.items() for copy in range(WORKS)}
+        copies = {
+            f"{key}_v{copy}" if copy else key: _work(data, copy) for key, data in works.items() for copy in range(WORKS)
+        }
         of_claims = re.findall(r"@([a-z0-9_]+)", (ROOT / loading.CLAIMS).read_text("utf-8"))
         known = {key: data for key, data in copies.items() if key in self.cited or key in of_claims}
         _dump(root / loading.REFERENCES, known)
@@ -112,6 +114,7 @@ class Copies:
             if copy:
                 diagram = data["architecture"]["diagram"]
                 data["architecture"]["diagram"] = re.sub(r'\["(\w+)', rf'["\1 {name(copy)}', diagram)
+                data["status"] = PatternStatus.DRAFT.value  # with a sentence more in each text it is longer than a page
             for other in data["related"]:
                 other["slug"] = self._other(self.patterns, slug) if copy else other["slug"]
         elif copy:
@@ -150,7 +153,7 @@ class Copies:
         hashed = loading.code_sha256
         loading.code_sha256 = lambda slug, task=None: hashed(self.patterns[slug][0], task=task)
         for slug, (original, copy) in self.patterns.items():
-            if copy:
+            if copy and original in RECIPES:
                 RECIPES[slug] = CopiedRecipe(**{**vars(RECIPES[original]), "slug": slug}, original=original)
 
 
@@ -163,6 +166,11 @@ class CopiedRecipe(Recipe):
     @property
     def module(self) -> str:
         return RECIPES[self.original].module
+
+
+def _work(data: dict[str, Any], copy: int) -> dict[str, Any]:
+    """A work with an address of its own."""
+    return {name: f"{value}v{copy}" if copy and name in ("URL", "DOI") else value for name, value in data.items()}
 
 
 def _put(data: Any, path: tuple[str | int, ...], value: str) -> None:

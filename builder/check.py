@@ -15,9 +15,11 @@ Everything else is one, small counts too: write "six pillars" in words, and a se
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta, timezone
 from functools import cache, partial
 from typing import Any, get_args
 
@@ -41,13 +43,13 @@ from .load import (
     Source,
     without_collection,
 )
-from .models import Claim, Direction, Pattern, Prose, Support, Term
+from .models import Claim, Direction, Pattern, PatternStatus, Prose, Support, Term
 from .prose import Cite, Code, Figure, Link, Text
 
 
 @without_collection
 def check(catalogue: Catalogue) -> list[Problem]:
-    """Every problem that reading the single files did not find. Pure."""
+    """Every problem that reading the single files did not find. Pure, but for today's date."""
     problems: list[Problem] = []
     cited: set[str] = set()
     diagram.lay_out(pattern.architecture.diagram for pattern in catalogue.patterns.values())
@@ -68,6 +70,7 @@ def check(catalogue: Catalogue) -> list[Problem]:
     problems += _names(catalogue)
     if not catalogue.broken:  # a file that could not be read may hold the citation
         problems += _unused(catalogue, cited)
+    problems += _same_works(catalogue)
     problems += _records(catalogue)
     return sorted(set(problems))
 
@@ -84,7 +87,17 @@ def _entry(catalogue: Catalogue, named: tuple[str, Pattern | Term]) -> tuple[lis
         source = catalogue.source("glossary", slug)
         found = [*_term(catalogue, source, slug, entry, cited)]
         found += _texts(catalogue, source, texts(entry), cited)
-    return found, cited
+    return [*found, *_future(source, entry)], cited
+
+
+def _future(source: Source, entry: Pattern | Term) -> Iterator[Problem]:
+    days: dict[Path_, str] = {("created",): entry.created, ("updated",): entry.updated}
+    if isinstance(entry, Pattern):
+        days |= {("history", i, "date"): change.date for i, change in enumerate(entry.history)}
+    today = datetime.now(timezone(timedelta(hours=14))).date().isoformat()  # where it is latest on Earth
+    for path, day in days.items():
+        if day > today:
+            yield source.problem(path, f"{day} is still to come", DAYS, "write the day it was")
 
 
 # ------------------------------------------------------------------------------------------------ patterns
@@ -93,6 +106,7 @@ def _entry(catalogue: Catalogue, named: tuple[str, Pattern | Term]) -> tuple[lis
 def _pattern(catalogue: Catalogue, source: Source, slug: str, pattern: Pattern) -> Iterator[Problem]:
     yield from _stem(source, slug, pattern.slug)
     yield from _history(source, pattern)
+    yield from _length(source, pattern)
     yield from _platforms(source, pattern)
     wrong = list(diagram.errors(pattern.architecture.diagram))
     for error in wrong:
@@ -119,7 +133,8 @@ SEQUENCE = re.compile(r"^[^%\n]*?(?::|\bas\b|^\s*(?:loop|alt|else|opt|par|and|cr
 def _stem(source: Source, stem: str, slug: str) -> Iterator[Problem]:
     if slug != stem:
         what, why = f"“{slug}” is not the file's name", "a page has one address"
-        yield source.problem(("slug",), what, why, f"write {stem}, or rename the file")
+        mend = f"write {stem}, or rename the file" if re.fullmatch(SLUG, stem) else f"rename the file to {slug}.yml"
+        yield source.problem(("slug",), what, why, mend)
     if stem == "index":
         why = "its page would take the place of the list of all"
         yield source.problem(("slug",), "“index” is no name for an entry", why, "choose another slug")
@@ -142,6 +157,33 @@ def _history(source: Source, pattern: Pattern) -> Iterator[Problem]:
 
 
 DAYS = "the feed and the sitemap go by these days"
+
+
+WORDS_OF_PAGE = range(900, 1801)
+"""Of the text that belongs to one pattern alone: what its file says in words, the diagram's included. Citations and a
+record's figures are no words, what all pages share (answers, axes, code) is not its own, and its history only grows."""
+
+
+def words(pattern: Pattern) -> Counter[str]:
+    """How many words each part of the file has."""
+    found: Counter[str] = Counter()
+    for (part, *_), text in texts(pattern):
+        if part != "history":
+            found[str(part)] += len(prose.plain(text).split())
+    return found
+
+
+def _length(source: Source, pattern: Pattern) -> Iterator[Problem]:
+    """A draft may still grow or shrink, and what is retired nobody rewrites."""
+    if pattern.status != PatternStatus.STABLE:
+        return
+    found = words(pattern)
+    if (total := found.total()) not in WORDS_OF_PAGE:
+        least, most = WORDS_OF_PAGE[0], WORDS_OF_PAGE[-1]
+        parts = ", ".join(f"{part} has {count:,}" for part, count in found.most_common(3))
+        what, why = f"{total:,} words, not {least:,} to {most:,}", "a page is to decide by, and to be read"
+        mend = f"{'write more' if total < least else 'shorten it'}, or let it be a draft; {parts}"
+        yield source.problem((), what, why, mend, at=(1, 1))
 
 
 def _platforms(source: Source, pattern: Pattern) -> Iterator[Problem]:
@@ -214,13 +256,15 @@ def _related(catalogue: Catalogue, source: Source, pattern: Pattern) -> Iterator
         if item.slug == pattern.slug:
             yield source.problem(("related", i, "slug"), "the pattern itself", SELF, "name another pattern")
         elif not catalogue.has_pattern(item.slug):
-            yield _unknown(source, ("related", i, "slug"), item.slug, _patterns(catalogue), NOWHERE)
+            mend = _entry_mend("pattern", item.slug, _patterns(catalogue))
+            yield source.problem(("related", i, "slug"), f"there is no “{item.slug}”", NOWHERE, mend)
         if item.relation not in words.relations:
             yield _unknown(source, ("related", i, "relation"), item.relation, words.relations, WORDS)
     if pattern.slug in words.planned:
         where = catalogue.sources[VOCABULARY]
         why = "it would be listed twice"
-        yield where.problem(("planned", pattern.slug), "is planned no longer: it has a page", why, "remove it here")
+        path, what = ("planned", pattern.slug), "is planned no longer: it has a page"
+        yield where.problem(path, what, why, "remove it here", at=where.keys[path])
 
 
 WORDS = f"only the words of {VOCABULARY} have a meaning"
@@ -231,7 +275,16 @@ NOWHERE = "the link would lead nowhere"
 def _patterns(catalogue: Catalogue) -> set[str]:
     """Slugs that a file may name as a pattern: with a page, with a page that has to be mended first, or planned."""
     planned = catalogue.vocabulary.planned.keys() if catalogue.vocabulary else set()
-    return catalogue.patterns.keys() | catalogue.broken | planned
+    return catalogue.patterns.keys() | _broken(catalogue) | planned
+
+
+def _terms(catalogue: Catalogue) -> set[str]:
+    return catalogue.terms.keys() | _broken(catalogue)
+
+
+def _broken(catalogue: Catalogue) -> set[str]:
+    """Without the shared files, which are no entries."""
+    return {stem for stem in catalogue.broken if not stem.startswith("_")}
 
 
 def _unknown(source: Source, path: Path_, given: str, known: Any, why: str) -> Problem:
@@ -240,7 +293,21 @@ def _unknown(source: Source, path: Path_, given: str, known: Any, why: str) -> P
 
 def _choose(given: str, known: Any) -> str:
     names = sorted(known)
-    return nearest(given, names) or f"choose one of {', '.join(names[:12])}{', …' if len(names) > 12 else ''}"
+    return nearest(given, names) or f"choose one of {', '.join(names[:LISTED])}{', …' if len(names) > LISTED else ''}"
+
+
+def _entry_mend(kind: str, given: str, known: Any) -> str:
+    """The mend of a name that is no pattern or no term: it may be misspelt, or be still to write."""
+    mend = _choose(given, known)
+    if not re.fullmatch(SLUG, given):
+        return mend
+    planned = f", or announce it under `planned` in {VOCABULARY}" if kind == "pattern" else ""
+    return f"{mend}{' Or' if mend.endswith('?') else ', or'} write it: `catalogue new {kind} {given}`{planned}"
+
+
+LISTED = 30
+"""As many names as a message lists."""
+SLUG = r"[a-z0-9]+(-[a-z0-9]+)*"
 
 
 # --------------------------------------------------------------------------------------------------- terms
@@ -257,7 +324,8 @@ def _term(catalogue: Catalogue, source: Source, slug: str, term: Term, cited: se
             if other == term.slug:
                 yield source.problem((name, i), "the term itself", SELF, "name another term")
             elif not catalogue.has_term(other):
-                yield _unknown(source, (name, i), other, catalogue.terms.keys() | catalogue.broken, NOWHERE)
+                mend = _entry_mend("term", other, _terms(catalogue))
+                yield source.problem((name, i), f"there is no “{other}”", NOWHERE, mend)
     for i, ref in enumerate(term.refs):
         cited.add(ref.reference)
         yield from _work(catalogue, source, ("refs", i), ref.reference, ref.locator)
@@ -266,27 +334,46 @@ def _term(catalogue: Catalogue, source: Source, slug: str, term: Term, cited: se
 def _names(catalogue: Catalogue) -> Iterator[Problem]:
     """A name must lead to one pattern alone, or one term, for each alias has an address that leads to its page."""
     for folder, models, field in (("patterns", catalogue.patterns, "title"), ("glossary", catalogue.terms, "term")):
-        owners = {"index": INDEX}
+        owners: dict[str, tuple[str, Path_]] = {"index": (INDEX, ())}
+        titles: dict[str, str] = {}
         for slug, model in models.items():
             name = getattr(model, field)
-            owners |= dict.fromkeys((slug, name.casefold(), slug_of(name)), slug)
+            if (first := titles.setdefault(name.casefold(), slug)) != slug:
+                what = f"“{name}” is the {field} of {_place(catalogue, folder, first, (field,))} too"
+                mend = "name what it has of its own, or make one entry of both"
+                yield catalogue.source(folder, slug).problem((field,), what, ONE_PAGE, mend)
+            owners |= dict.fromkeys((slug, name.casefold(), slug_of(name)), (slug, (field,)))
         for slug, model in models.items():
-            source, own = catalogue.source(folder, slug), {getattr(model, field).casefold()}
-            for i, alias in enumerate(model.aliases):
-                name, keys = alias.casefold(), {alias.casefold(), slug_of(alias)} - {""}
-                other = next((owners[key] for key in sorted(keys) if owners.get(key, slug) != slug), None)
-                if other:
-                    what, why = f"“{alias}” is a name of {other}", "a name leads to one page"
-                    mend = "remove it" if other == INDEX else "keep it with one of them"
-                    yield source.problem(("aliases", i), what, why, mend)
-                elif name in own:
-                    what = f"“{alias}” is a name of this {KINDS[folder]} already"
-                    yield source.problem(("aliases", i), what, "once is enough", "remove it")
-                own.add(name)
-                for key in keys:
-                    owners.setdefault(key, slug)
+            yield from _aliases(catalogue, folder, slug, model, getattr(model, field), owners)
 
 
+def _aliases(
+    catalogue: Catalogue, folder: str, slug: str, model: Any, title: str, owners: dict[str, tuple[str, Path_]]
+) -> Iterator[Problem]:
+    """What is wrong with the aliases of an entry, which are added to the owners of names."""
+    source, own = catalogue.source(folder, slug), {title.casefold()}
+    for i, alias in enumerate(model.aliases):
+        name, keys = alias.casefold(), {alias.casefold(), slug_of(alias)} - {""}
+        other = next((owners[key] for key in sorted(keys) if owners.get(key, (slug,))[0] != slug), None)
+        if other:
+            listed = other[0] == INDEX
+            whose = INDEX if listed else f"{other[0]}, {_place(catalogue, folder, *other)}"
+            mend = "remove it" if listed else "keep it with one of them"
+            yield source.problem(("aliases", i), f"“{alias}” is a name of {whose}", ONE_PAGE, mend)
+        elif name in own:
+            what = f"“{alias}” is a name of this {KINDS[folder]} already"
+            yield source.problem(("aliases", i), what, "once is enough", "remove it")
+        own.add(name)
+        for key in keys:
+            owners.setdefault(key, (slug, ("aliases", i)))
+
+
+def _place(catalogue: Catalogue, folder: str, slug: str, path: Path_) -> str:
+    source = catalogue.source(folder, slug)
+    return f"{source.file}:{source.position(path)[0]}"
+
+
+ONE_PAGE = "a name leads to one page"
 INDEX = "the list of all"
 KINDS = {"patterns": "pattern", "glossary": "term"}
 
@@ -303,15 +390,18 @@ def _claim(catalogue: Catalogue, source: Source, slug: str, claim: Claim) -> Ite
         mend = f"cite it, [@key, locator], or give the verdict “{Support.UNSOURCED}”"
         what, why = f"no work is cited for the verdict “{claim.verdict}”", "nobody could check the verdict"
         yield source.problem((slug, "source"), what, why, mend)
-    patterns, terms = _patterns(catalogue), catalogue.terms.keys() | catalogue.broken
-    named: list[tuple[Path_, str, Any]] = [
-        *((("measured", i, "pattern"), item.pattern, patterns) for i, item in enumerate(claim.measured)),
-        *((("patterns", i), name, patterns) for i, name in enumerate(claim.patterns)),
-        *((("terms", i), name, terms) for i, name in enumerate(claim.terms)),
+    patterns: list[tuple[Path_, str]] = [
+        *((("measured", i, "pattern"), item.pattern) for i, item in enumerate(claim.measured)),
+        *((("patterns", i), name) for i, name in enumerate(claim.patterns)),
     ]
-    for path, name, known in named:
-        if name not in known:
-            yield _unknown(source, (slug, *path), name, known, NOWHERE)
+    for path, name in patterns:
+        if not catalogue.has_pattern(name):
+            mend = _entry_mend("pattern", name, _patterns(catalogue))
+            yield source.problem((slug, *path), f"there is no “{name}”", NOWHERE, mend)
+    for i, name in enumerate(claim.terms):
+        if not catalogue.has_term(name):
+            mend = _entry_mend("term", name, _terms(catalogue))
+            yield source.problem((slug, "terms", i), f"there is no “{name}”", NOWHERE, mend)
     for i, item in enumerate(claim.measured):
         if item.task and item.task not in TASKS:
             yield _unknown(source, (slug, "measured", i, "task"), item.task, TASKS, "no record is of it")
@@ -347,6 +437,17 @@ def _unused(catalogue: Catalogue, cited: set[str]) -> Iterator[Problem]:
         assert source
         why = "the list holds what the pages rest on"
         yield source.problem((key,), "nothing cites it", why, "cite it or remove it", at=source.keys[(key,)])
+
+
+def _same_works(catalogue: Catalogue) -> Iterator[Problem]:
+    """A work under two keys would be listed twice, and each half of what cites it only once."""
+    source, first = catalogue.sources.get(REFERENCES), {}
+    for key, work in catalogue.references.items():
+        for name, value in (("URL", work.URL.rstrip("/")), ("DOI", (work.DOI or "").casefold())):
+            other = first.setdefault((name, value), key) if value else key
+            if source and other != key:
+                what, mend = f"“{other}” has this {name} too", "keep one of the two keys, and cite it everywhere"
+                yield source.problem((key, name), what, "a work would be listed twice", mend)
 
 
 # ---------------------------------------------------------------------------------------------------- text
@@ -405,8 +506,12 @@ RULES = (  # what is refused, and signs of it: small letters that are quickly lo
     ),
 )
 CODE = re.compile(r"`[^`\n]*`")
-NOTABLE = re.compile(r"[\d\[\]<>&#`~|]")
+NOTABLE = re.compile(r"[\d\[\]<>&#`~|@\\]")
 """Without one of these there is no figure, citation, link, image, code, HTML or block in a text."""
+WAYS = (
+    "cite its source in the same sentence, [@key, locator], or read it from [[record: …]]; a small count is written in "
+    "words, a setting as `code`"
+)
 LEFTOVER = re.compile(r"\[\[|\]\]|\[@|\]\(")
 
 
@@ -424,16 +529,14 @@ def _texts(
         if not NOTABLE.search(text) and not _has_one(text.lower(), PLACEHOLDERS):
             continue  # words alone, as in most texts
         yield from _markup(source, path, text)
-        for figure, nth in uncited(text):
-            mend = "cite its source in the same sentence, [@key, locator], or read it from [[record: …]]"
+        yield from _loose(catalogue, source, path, text, cited)
+        for figure, nth in uncited(LATE.sub(r" \3\1\2", text) if "[@" in text else text):
             at = source.find(path, figure, nth)
-            yield source.problem(path, f"“{figure}” has no source", "nobody could check it", mend, at=at)
+            yield source.problem(path, f"“{figure}” has no source", "nobody could check it", WAYS, at=at)
         for node in prose.nodes(text):
             match node:
-                case Cite(works, raw):
-                    cited.update(key for key, _ in works)
-                    for key, locator in works:
-                        yield from _work(catalogue, source, path, key, locator, raw)
+                case Cite():
+                    yield from _cite(catalogue, source, path, node, cited)
                 case Link(_, target):
                     yield from _link(catalogue, source, path, target)
                 case Figure():
@@ -458,6 +561,61 @@ def _markup(source: Source, path: Path_, text: str) -> Iterator[Problem]:
             yield source.problem(path, f"“{match[0]}” belongs to nothing", why, mend, at=at)
 
 
+ABBREVIATED = "".join(
+    rf"(?<!\b{word}\.)" for word in ("e\\.g", "i\\.e", "vs", "cf", "al", "sec", "fig", "tab", "no", "p")
+)
+LOOSE = re.compile(
+    r"\[(?P<before>[^\[\]@]*)(?<!\w)@(?P<key>\w+)(?P<after>[^\[\]]*)\]|(?<![\w@/.\[])@(?P<bare>\w+)"
+    r"|\\[cC]ite\w*\{(?P<tex>[^}\s]+)\}|(?<!\[)\[record:(?P<record>[^\[\]]*)\](?!\])"
+)
+"""What is meant for a citation, or for a figure of the record, and is none."""
+LATE = re.compile(rf"([.!?…]){ABBREVIATED}([\"'”’)]*)\s+(\[@[^\]]*\])(?=\.?(?:\s*$|\s+[A-Z“]|\s*\n\s*(?:\n|[-*] |\d)))")
+"""A citation between two sentences, or after the last."""
+
+
+def _loose(catalogue: Catalogue, source: Source, path: Path_, text: str, cited: set[str]) -> Iterator[Problem]:
+    """Citations that are none as they are written, or that stand where they are no sentence's."""
+    if "@" not in text and "\\" not in text and "[record:" not in text:
+        return
+    for node in prose.nodes(text):
+        for match in LOOSE.finditer(node.text) if isinstance(node, Text) else ():
+            keys = (match["key"] or match["bare"] or match["tex"] or "").split(",")
+            if match["bare"] and match["bare"] not in catalogue.references:
+                continue  # somebody's name
+            cited.update(keys)
+            kind, mend = "citation", f"write [{'; '.join(f'@{key.strip()}, locator' for key in keys)}]"
+            if match["key"]:
+                before = match["before"].strip(" -")
+                mend = f"write [@{match['key']}{match['after']}]" + f" after “{before}”" * bool(before)
+            elif match["record"]:
+                kind, mend = "figure of the record", f"write [[record:{match['record']}]]"
+            at, why = source.find(path, match[0]), "readers would see it as it stands"
+            yield source.problem(path, f"“{match[0]}” is no {kind}", why, mend, at=at)
+    for match in LATE.finditer(text) if "[@" in text else ():
+        what, why = f"{match[3]} stands after the full stop", "the sentence before it has no source"
+        yield source.problem(path, what, why, "put it before the full stop", at=source.find(path, match[3]))
+
+
+def _cite(catalogue: Catalogue, source: Source, path: Path_, node: Cite, cited: set[str]) -> Iterator[Problem]:
+    for key, locator in node.works:
+        cited.update(AT.findall(node.raw), (key,))
+        first, _, rest = key.partition(" ")
+        at, why = source.find(path, node.raw), "the place would be a part of the key"
+        if rest and first in catalogue.references:
+            mend = f"write a comma after the key: [@{first}, {rest}]"
+            yield source.problem(path, f"“{key}” is no key", why, mend, at=at)
+        elif locator and AT.search(locator):
+            what, why = f"{node.raw} parts works with a comma", "the second would be a place in the first"
+            mend = f"part them with semicolons: {WORK.sub('; @', node.raw)}"
+            yield source.problem(path, what, why, mend, at=at)
+        else:
+            yield from _work(catalogue, source, path, key, locator, node.raw)
+
+
+AT = re.compile(r"(?<!\w)@(\w+)")
+WORK = re.compile(r"(?<=\w)[,;]?\s+@")
+
+
 def _has_one(text: str, signs: tuple[str, ...]) -> bool:
     return any(map(text.__contains__, signs))
 
@@ -471,7 +629,8 @@ def _work(
     at = source.find(path, raw or key)
     if reference is None:
         if REFERENCES not in catalogue.sources or catalogue.references:
-            mend = nearest(key, catalogue.references) or f"add it to {REFERENCES}"
+            near = difflib.get_close_matches(key, catalogue.references, n=1, cutoff=0.8)  # another author is no mend
+            mend = f"did you mean `{near[0]}`? Or add it to {REFERENCES}" if near else f"add it to {REFERENCES}"
             why = "a citation leads to a work"
             yield source.problem(path, f"there is no reference “{key}”", why, mend, at=at)
     else:
@@ -488,9 +647,10 @@ def _link(catalogue: Catalogue, source: Source, path: Path_, target: str) -> Ite
         return
     at = source.find(path, target)
     if kind == "term":
-        yield source.problem(path, f"there is no term “{rest}”", NOWHERE, _choose(rest, catalogue.terms), at=at)
+        mend = _entry_mend("term", rest, _terms(catalogue))
+        yield source.problem(path, f"there is no term “{rest}”", NOWHERE, mend, at=at)
     elif kind == "pattern":
-        mend = _choose(rest, _patterns(catalogue))
+        mend = _entry_mend("pattern", rest, _patterns(catalogue))
         yield source.problem(path, f"there is no pattern “{rest}”", NOWHERE, mend, at=at)
     else:
         mend = "begin it with https://, term: or pattern:"
@@ -546,9 +706,6 @@ def headline(catalogue: Catalogue, slug: str, task: str | None = None) -> Any:
 
 CITED, MEASURED = "\x01", "\x02"
 DIGIT = re.compile(r"\d")
-ABBREVIATED = "".join(
-    rf"(?<!\b{word}\.)" for word in ("e\\.g", "i\\.e", "vs", "cf", "al", "sec", "fig", "tab", "no", "p")
-)
 SENTENCE = re.compile(rf"(?<=[.!?…]){ABBREVIATED}[\"'”’)\]]*\s+(?=[^a-z\s])")
 QUANTITY = re.compile(r"[~≈<>≤≥+\-−]?\s*[$€£]?\d[\d.,]*\s*(%|x|×|k|ms|s|min|h|[KMGT]i?B|tokens?/s)", re.I)
 NUMBER = re.compile(r"(?<![\w.])[~≈+\-−]?[$€£]?\d[\w.,:/%×–-]*\w*[%×]?|[^\W\d_][\w./+-]*\d[\w./+%×-]*", re.U)

@@ -139,6 +139,8 @@ def schema(
 
 def _load(root: Path, records: Path | None) -> Catalogue:
     """The catalogue, or every problem of it and exit status 2."""
+    if not any((root / folder).is_dir() for folder in FOLDERS.values()):
+        _fail(f"{root.resolve()}: holds neither patterns/ nor glossary/; run this where they are, or pass --root")
     catalogue, problems = read(root.resolve(), records.resolve() if records else None)
     problems = sorted(problems + check_catalogue(catalogue))
     if problems:

@@ -159,9 +159,12 @@ class Catalogue:
         return self.sources[f"{kind}/{slug}.yml"]
 
     def has_pattern(self, slug: str) -> bool:
-        """Whether a file may name it: it has a page, or one that has to be mended first, or is planned."""
-        planned = self.vocabulary.planned if self.vocabulary else {}
-        return slug in self.patterns or slug in self.broken or slug in planned
+        """Whether a file may name it: it has a page, or one that has to be mended first, or is planned.
+
+        Which are planned nobody knows while the vocabulary is missing or has to be mended itself.
+        """
+        words = self.vocabulary
+        return words is None or slug in self.patterns or slug in self.broken or slug in words.planned
 
     def has_term(self, slug: str) -> bool:
         return slug in self.terms or slug in self.broken
@@ -352,6 +355,30 @@ def parse_file(path: Path, root: Path) -> Source:
 
 def parse(text: str, name: str) -> Source:
     """Read one YAML document. Its problems are in the source; data is None if it could not be read at all."""
+    source = _parsed(text, name)
+    if source.data is not None and (" #" in text or "\t#" in text):
+        source.problems += _cut_off(source)
+    return source
+
+
+def _cut_off(source: Source) -> Iterator[Problem]:
+    """Comments that may have been meant as text: after an unquoted one, on its line or where its next line would be."""
+    text, places = source.text, source.places
+    for path, (begin, end) in places.spans.items():
+        comment = None if text.startswith(QUOTES, begin) else COMMENT.match(text, end)
+        if not comment:
+            continue
+        at = comment.end() - 1
+        line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+        item = INDENT.match(text, text.rfind("\n", 0, begin) + 1)
+        indent = places.keys[path][1] if path in places.keys else len(item[0]) + 1
+        if "\n" not in comment[0] or column > indent:
+            said = _show(text[at:].partition("\n")[0].strip())
+            mend = "put the text in quotes, or the comment on a line above"
+            yield source.problem(path, f"{said} is a comment, no text", "nobody would see it", mend, at=(line, column))
+
+
+def _parsed(text: str, name: str) -> Source:
     source = Source(name, text)
     try:
         source.data = _data(text)
@@ -395,6 +422,10 @@ def _yaml_mend(error: yaml.MarkedYAMLError) -> str:
 
 
 TAB = re.compile(r"^ *\t", re.M)
+COMMENT = re.compile(r"[ \t\r]*(?:\n[ \t\r]*)*#")
+INDENT = re.compile(r" *")
+QUOTES = ('"', "'", "|", ">")
+"""What a text begins with that ends as it says, not with a comment."""
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -622,7 +653,9 @@ def _explain(source: Source, error: ErrorDetails, model: Any) -> Problem:
             return source.problem(path, f"{_show(given)} {what}", why, mend, at=key_at)
         case "string_type" | "list_type" | "dict_type" | "model_type" | "model_attributes_type":
             wanted = {"string_type": "text", "list_type": "a list"}.get(kind, "a mapping of keys to values")
-            return source.problem(path, *_wrong_type(given, wanted, describe(model, path)))
+            keys = known_keys(model, path) if path else []
+            about = describe(model, path) + f" (keys: {', '.join(keys)})" * bool(keys)
+            return source.problem(path, *_wrong_type(given, wanted, about))
         case "string_too_short":
             return source.problem(path, "empty", NEEDED, f"write text: {describe(model, path)}")
         case "string_too_long":

@@ -244,7 +244,9 @@ class Level(StrEnum):
 
 class Ref(Strict):
     reference: Key = Field(description="a key of patterns/_references.yml")
-    locator: Plain | None = Field(default=None, description="where in the work: sec. 2, tab. 1, p. 4")
+    locator: Plain | None = Field(
+        default=None, description="where in the work, needed for papers: sec. 2, tab. 1, p. 4"
+    )
     note: Line | None = Field(default=None, description="what the reader finds there")
 
 

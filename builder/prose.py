@@ -243,5 +243,7 @@ def plain(text: str) -> str:
     def words(nodes: tuple[Inline, ...]) -> str:
         return "".join(n.text if isinstance(n, Text | Code) else words(getattr(n, "inner", ())) for n in nodes)
 
-    out = " ".join(words(item) for block in parse(text) for item in block.items)
-    return re.sub(r"\s+", " ", re.sub(r"\s+([.,;:])", r"\1", out)).strip()
+    out = " ".join(" ".join(words(item) for block in parse(text) for item in block.items).split())
+    for mark in ".,;:":  # what fell out may have left a space before one
+        out = out.replace(f" {mark}", mark)
+    return out

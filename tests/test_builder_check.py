@@ -110,6 +110,15 @@ def test_file_that_takes_the_place_of_the_list(tmp_path: Path) -> None:
     ) in [str(problem) for problem in load(root)[1]]
 
 
+def test_file_whose_name_is_no_slug(tmp_path: Path) -> None:
+    root = copy_good(tmp_path)
+    (root / "glossary/student.yml").rename(root / "glossary/The Student.yml")
+    assert [str(problem) for problem in load(root)[1] if problem.path == "slug"] == [
+        "glossary/The Student.yml:1:7: slug: “student” is not the file's name; a page has one address; "
+        "rename the file to student.yml"
+    ]
+
+
 def test_file_in_a_folder_of_its_own(tmp_path: Path) -> None:
     root = copy_good(tmp_path)
     (root / "glossary/mine").mkdir()
@@ -156,6 +165,41 @@ def test_missing_vocabulary(tmp_path: Path) -> None:
         "patterns/_vocabulary.yml:1:1: the file is missing; patterns and terms look up their words and works there; "
         "restore it"
     ) in [str(problem) for problem in load(root)[1]]
+
+
+def test_mistake_in_the_vocabulary_is_no_mistake_of_other_files(tmp_path: Path) -> None:
+    """What is planned stands there, so nobody knows it until the file is mended."""
+    root = copy_good(tmp_path)
+    term, claims, words = (root / name for name in ("glossary/teacher.yml", TARGETS["claims"], TARGETS["vocabulary"]))
+    term.write_text(term.read_text("utf-8").replace("pattern:sequence-level", "pattern:tiered-serving"), "utf-8")
+    claims.write_text(claims.read_text("utf-8").replace("[sequence-level]", "[tiered-serving]"), "utf-8")
+    assert load(root)[1] == []
+    words.write_text(words.read_text("utf-8").replace("better: down", "better: smaller"), "utf-8")
+    assert [problem.path for problem in load(root)[1]] == ["axes.latency.better"]
+    words.write_text("[", "utf-8")
+    assert [problem.file for problem in load(root)[1]] == [TARGETS["vocabulary"]]
+
+
+def test_shared_file_is_no_entry_to_link_to(tmp_path: Path) -> None:
+    root = copy_good(tmp_path)
+    term = root / "glossary/teacher.yml"
+    term.write_text(term.read_text("utf-8").replace("pattern:sequence-level", "term:claims"), "utf-8")
+    (root / TARGETS["claims"]).write_text("[", "utf-8")
+    assert all("_claims" not in problem.mend for problem in load(root)[1])
+    assert [problem.file for problem in load(root)[1]] == ["glossary/teacher.yml", TARGETS["claims"]]
+
+
+def test_two_entries_with_one_name(tmp_path: Path) -> None:
+    """Each place is named, of a title and of an alias."""
+    root = copy_good(tmp_path)
+    text = (root / "glossary/teacher.yml").read_text("utf-8")
+    (root / "glossary/tutor.yml").write_text(text.replace("slug: teacher", "slug: tutor"), "utf-8")
+    assert [str(problem) for problem in load(root)[1]] == [
+        "glossary/tutor.yml:2:7: term: “Teacher” is the term of glossary/teacher.yml:2 too; a name leads to one page; "
+        "name what it has of its own, or make one entry of both",
+        "glossary/tutor.yml:7:11: aliases[0]: “teacher model” is a name of teacher, glossary/teacher.yml:7; "
+        "a name leads to one page; keep it with one of them",
+    ]
 
 
 # ------------------------------------------------------------------------------------------------- records

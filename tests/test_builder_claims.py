@@ -40,7 +40,8 @@ def add_work(root: Path) -> None:
     """A second work, kim2017, which nothing cites yet."""
     works = root / "patterns/_references.yml"
     text = works.read_text("utf-8")
-    works.write_text(text + text.split("docs:")[0].replace("kim2016:", "kim2017:"), "utf-8")
+    more = text.split("docs:")[0].replace("kim2016:", "kim2017:").replace("1606.07947", "1707.00001")
+    works.write_text(text + more, "utf-8")
 
 
 def test_a_work_that_only_a_claim_cites_is_used(tmp_path: Path) -> None:

@@ -176,7 +176,8 @@ def test_table_of_patterns_has_every_facet() -> None:
         facets = {k: html.unescape(v).split() for k, v in re.findall(r'data-(\w+)="([^"]*)"', row)}
         assert facets["status"] == [pattern.status.value]
         assert facets["tag"] == pattern.tags
-        assert RECIPES[pattern.slug].needs.value in facets["needs"]
+        recipe = RECIPES.get(pattern.slug)
+        assert recipe.needs.value in facets["needs"] if recipe else facets["needs"] == []
         assert len(facets["platform"]) == len(PLATFORMS)
         assert all(platform in words(row) for platform in (p.title for p in PLATFORMS.values()))
         assert facets["measured"] == [
@@ -199,6 +200,9 @@ def test_matrix_leads_to_the_command() -> None:
     page = real_pages()["matrix.md"]
     for slug in real_catalogue().patterns:
         tabs = re.findall(r'^=== "(.*)"$', real_pages()[f"patterns/{slug}.md"], re.M)
+        if slug not in RECIPES:  # nothing to run, so no tab that a cell could lead to
+            assert f'href="patterns/{slug}.html#__tabbed' not in page
+            continue
         assert tabs == [platform.title for platform in PLATFORMS.values()]  # the first tabs of the page are these
         for number in range(1, len(tabs) + 1):
             assert page.count(f'href="patterns/{slug}.html#__tabbed_1_{number}"') == 1

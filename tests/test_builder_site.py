@@ -319,6 +319,12 @@ def test_check_prints_every_problem_and_exits_with_2(tmp_path: Path) -> None:
     ]
 
 
+def test_check_where_there_is_no_catalogue(tmp_path: Path) -> None:
+    code, out, err = run("check", "--root", tmp_path)
+    wrong = f"{tmp_path.resolve()}: holds neither patterns/ nor glossary/; run this where they are, or pass --root\n"
+    assert (code, out, err) == (2, "", wrong)
+
+
 def test_missing_folder_of_records(tmp_path: Path) -> None:
     code, _, err = run("check", "--root", copy_good(tmp_path), "--records", tmp_path / "nowhere")
     assert code == 2
