@@ -530,7 +530,7 @@ def _texts(
             continue  # words alone, as in most texts
         yield from _markup(source, path, text)
         yield from _loose(catalogue, source, path, text, cited)
-        for figure, nth in uncited(LATE.sub(r" \3\1\2", text) if "[@" in text else text):
+        for figure, nth in uncited(LATE.sub(r" \3\1\2", text) if _may_be_late(text) else text):
             at = source.find(path, figure, nth)
             yield source.problem(path, f"“{figure}” has no source", "nobody could check it", WAYS, at=at)
         for node in prose.nodes(text):
@@ -573,12 +573,23 @@ LATE = re.compile(rf"([.!?…]){ABBREVIATED}([\"'”’)]*)\s+(\[@[^\]]*\])(?=\.
 """A citation between two sentences, or after the last."""
 
 
+SIGNS = ("@", "\\", "[record:")
+
+
+def _may_be_late(text: str) -> bool:
+    """Whether a citation may stand after a full stop; found sooner than by the expression."""
+    return any(before.rstrip().endswith(STOPS) for before in text.split("[@")[:-1])
+
+
+STOPS = tuple(".!?…\"'”’)")
+
+
 def _loose(catalogue: Catalogue, source: Source, path: Path_, text: str, cited: set[str]) -> Iterator[Problem]:
     """Citations that are none as they are written, or that stand where they are no sentence's."""
-    if "@" not in text and "\\" not in text and "[record:" not in text:
+    if not _has_one(text, SIGNS):
         return
     for node in prose.nodes(text):
-        for match in LOOSE.finditer(node.text) if isinstance(node, Text) else ():
+        for match in LOOSE.finditer(node.text) if isinstance(node, Text) and _has_one(node.text, SIGNS) else ():
             keys = (match["key"] or match["bare"] or match["tex"] or "").split(",")
             if match["bare"] and match["bare"] not in catalogue.references:
                 continue  # somebody's name
@@ -591,25 +602,28 @@ def _loose(catalogue: Catalogue, source: Source, path: Path_, text: str, cited: 
                 kind, mend = "figure of the record", f"write [[record:{match['record']}]]"
             at, why = source.find(path, match[0]), "readers would see it as it stands"
             yield source.problem(path, f"“{match[0]}” is no {kind}", why, mend, at=at)
-    for match in LATE.finditer(text) if "[@" in text else ():
+    for match in LATE.finditer(text) if _may_be_late(text) else ():
         what, why = f"{match[3]} stands after the full stop", "the sentence before it has no source"
         yield source.problem(path, what, why, "put it before the full stop", at=source.find(path, match[3]))
 
 
 def _cite(catalogue: Catalogue, source: Source, path: Path_, node: Cite, cited: set[str]) -> Iterator[Problem]:
+    if "@" in node.raw[2:]:
+        cited.update(AT.findall(node.raw))
     for key, locator in node.works:
-        cited.update(AT.findall(node.raw), (key,))
+        cited.add(key)
         first, _, rest = key.partition(" ")
-        at, why = source.find(path, node.raw), "the place would be a part of the key"
         if rest and first in catalogue.references:
+            cited.add(first)
+            what, why = f"“{key}” is no key", "the place would be a part of it"
             mend = f"write a comma after the key: [@{first}, {rest}]"
-            yield source.problem(path, f"“{key}” is no key", why, mend, at=at)
-        elif locator and AT.search(locator):
+        elif locator and "@" in locator and AT.search(locator):
             what, why = f"{node.raw} parts works with a comma", "the second would be a place in the first"
             mend = f"part them with semicolons: {WORK.sub('; @', node.raw)}"
-            yield source.problem(path, what, why, mend, at=at)
         else:
             yield from _work(catalogue, source, path, key, locator, node.raw)
+            continue
+        yield source.problem(path, what, why, mend, at=source.find(path, node.raw))
 
 
 AT = re.compile(r"(?<!\w)@(\w+)")
