@@ -288,15 +288,17 @@ def test_a_run_that_fails_says_why_and_the_same_command_starts_another_job(
     serve, source, tiny, tmp_path, monkeypatch, capsys
 ):
     machines = serve()
-    command = (*COMMAND, "--teacher", f"local:{tiny}", "--student", 9, "--smoke", "--workdir", tmp_path / "work")
+    broken = shutil.copytree(tiny, tmp_path / "broken")  # which is not seen before somebody loads it
+    (broken / "model.safetensors").write_text("0123456789")
+    command = (*COMMAND, "--teacher", f"local:{tiny}", "--student", broken, "--smoke", "--workdir", tmp_path / "work")
     assert distill(monkeypatch, *command) == 2
     printed = capsys.readouterr().err
-    assert "is FAILED: --student: a student of 9 layers cannot be cut from 4; ask for 1 to 4; mend that" in printed
+    assert "is FAILED: --student inputs/student/broken: cannot be loaded (SafetensorError: " in printed
     machines.command = ["sh", "-c", "exit 3"]
     assert distill(monkeypatch, *command) == 2
     printed = capsys.readouterr().err
     assert "is FAILED; this is another attempt" in printed
-    assert "exited with a non-zero status of 3" in printed and "cannot be cut" not in printed
+    assert "exited with a non-zero status of 3" in printed and "cannot be loaded" not in printed
     assert len(requests(machines.server)) == 2
 
 
@@ -342,8 +344,15 @@ def test_a_dry_run_prints_the_request_and_sends_nothing(serve, tiny, own, tmp_pa
     from google.cloud.aiplatform_v1.types import CustomJob
 
     machines = serve(command=["sleep", "600"])
-    command = (*COMMAND, "--teacher", f"local:{tiny}", "--prompts", own, "--workdir", tmp_path / "work")
-    command += ("--output", "gs://distillation/here/", "--service-account", "me@proj.iam.gserviceaccount.com")
+    command = (*COMMAND, "--teacher", f"local:{tiny}", "--student", 2, "--prompts", own)
+    command += (
+        "--workdir",
+        tmp_path / "work",
+        "--output",
+        "gs://distillation/here/",
+        "--service-account",
+        "me@proj.iam.gserviceaccount.com",
+    )
     assert distill(monkeypatch, *command, "--dry-run") == 0
     assert not machines.server.calls
     shown = capsys.readouterr()
