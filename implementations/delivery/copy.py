@@ -102,6 +102,7 @@ def _write(made: Path, whole: Path, recipe: Recipe, platform: Platform, project:
         "platform": platform,
         "remote": platform.slug != HOME,
         "cell": cell(recipe, platform).value,
+        "logs": hasattr(module, "from_logs"),
         "about": module.__doc__.strip().split("\n\n", 1)[1],
         "page": re.search(r"https?://\S+", module.__doc__).group(),
         "instruction": shlex.quote(task.instruction),
