@@ -310,7 +310,7 @@ def test_some_layers_of_the_encoder(tiny_encoder, prompts, tmp_path, monkeypatch
     student = load(runs / "latest" / "record.json").student
     assert student.layers == 3 and student.name == f"{encoder.NAME}, 3 layers kept"
     assert distill(monkeypatch, *common, "--student", "encoder:9") == 2
-    assert "--student: " in capfd.readouterr().err
+    assert "--student encoder:9: " in capfd.readouterr().err
 
 
 def test_a_model_that_writes_teaches_a_classifier(tiny, tiny_encoder, prompts, tmp_path, monkeypatch, capfd):
