@@ -91,12 +91,7 @@ def teachers() -> dict[str, tuple[str, Price]]:
 def worked(price: Price) -> list[str]:
     """One answer, and the months of EXAMPLE at each of VOLUMES."""
     found = [months(replace(EXAMPLE, monthly_requests=volume), price) for volume in VOLUMES]
-    return [usd(each(EXAMPLE, price)), *map(_told, found)]
-
-
-def _told(found: float) -> str:
-    """Months; below one the figures say days, which collecting and training take longer than."""
-    return "never" if math.isinf(found) else "under 1" if found < 1 else number(found)
+    return [usd(each(EXAMPLE, price)), *("never" if math.isinf(m) else number(m) for m in found)]
 
 
 def usd(value: float) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import pytest
 from browsing import Open
@@ -11,16 +10,14 @@ from builder_samples import real_catalogue
 from playwright.sync_api import expect
 
 from builder import payback
-from implementations.figures import number
 
 RECORDS = [m for m in real_catalogue().records if not m.record.smoke]
 
 
 def test_break_even_follows_the_form_and_its_address_can_be_shared(address: str, opened: Open) -> None:
-    """The example is worked out as the table's is; other figures change the answer, the command and the address."""
+    """The example is worked out as in the table; other figures change the answer, the command and the address."""
     page = opened(f"{address}payback.html")
-    case = replace(payback.EXAMPLE, monthly_requests=200_000)
-    months = number(payback.months(case, payback.teachers()[payback.EXAMPLE_TEACHER][1]))
+    months = payback.worked(payback.teachers()[payback.EXAMPLE_TEACHER][1])[1 + payback.VOLUMES.index(200_000)]
     answer = page.locator("#dp-answer")
     expect(answer).to_contain_text(f"after {months} months")
     assert "?" not in page.url
