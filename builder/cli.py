@@ -19,6 +19,7 @@ from rich.text import Text
 
 from implementations.errors import InputError, choose
 
+from .check import SLUG
 from .check import check as check_catalogue
 from .load import SCHEMAS, SOURCES, Catalogue, Problem, read
 
@@ -103,7 +104,7 @@ def new(
 
     if kind not in FOLDERS:
         _fail(f"“{kind}” is no kind of entry; {choose(kind, FOLDERS)}")
-    if slug == "index" or not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug) or len(slug) > 60:
+    if slug == "index" or not re.fullmatch(SLUG, slug) or len(slug) > 60:
         _fail(f"“{slug}” cannot be an address; use small letters, digits and single hyphens, as in soft-label")
     path = root / FOLDERS[kind] / f"{slug}.yml"
     try:
