@@ -13,7 +13,8 @@ def prepare(root: Path) -> None:
     """Make the folder if it is not there, and see that nothing in it is ever committed: runs hold prompts."""
     with disk_errors(root):
         root.mkdir(parents=True, exist_ok=True)
-        (root / ".gitignore").write_text("*\n")
+        if not (ignore := root / ".gitignore").exists():  # one that is there is its owner's
+            ignore.write_text("*\n")
 
 
 def lock(root: Path) -> IO[str]:

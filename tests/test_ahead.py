@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from commands import distill
 
-from implementations import cli, own_prompts, settings
+from implementations import cli, own_prompts, settings, workdir
 from implementations import record as records
 from implementations.delivery import copy as copying
 from implementations.errors import InputError
@@ -361,3 +361,11 @@ def test_two_of_a_kind(tmp_path):
     with pytest.raises(InputError, match="give two of a kind"):
         named.check(Options(**given), labels)
     named.check(Options(**given | {"pattern": "sequence-level"}), labels)
+
+
+def test_a_workdir_that_ignores_files_already_keeps_what_it_says(tmp_path):
+    (tmp_path / ".gitignore").write_text("mine\n")
+    workdir.prepare(tmp_path)
+    workdir.prepare(tmp_path / "new")
+    assert (tmp_path / ".gitignore").read_text() == "mine\n"
+    assert (tmp_path / "new" / ".gitignore").read_text() == "*\n"
